@@ -1,0 +1,123 @@
+"""Errors, by whose fault they are.
+
+::
+
+    RelayError
+    ├── ClientRequestError         the client asked for something that cannot be (400 and relatives)
+    │   ├── StreamNotFound         no such stream, or not this owner's (404)
+    │   ├── StreamExists           the proposed stream id is taken (409)
+    │   └── StreamGone             the entries asked for are no longer kept (410)
+    ├── Overloaded                 a queue or limit is full; try again later (429 or 503)
+    ├── UpstreamError              the engine's fault (502)
+    │   ├── UpstreamRejected       it answered with an error status
+    │   ├── UpstreamTimeout        it did not answer in time (504)
+    │   └── UpstreamProtocolError  it broke the protocol
+    ├── StoreError                 the store failed (503)
+    └── SettingsError              the settings are wrong; names the key's path
+
+Each class carries its HTTP status and its OpenAI error ``type``; no call site chooses one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RelayError(Exception):
+    """Base of all errors raised by Headrace. ``str(error)`` is safe to show to a client."""
+
+    status: int = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+    """Stable machine-readable word."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if status is not None:
+            self.status = status
+        if code is not None:
+            self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class ClientRequestError(RelayError):
+    """The client's request is at fault; ``param`` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class StreamNotFound(ClientRequestError):
+    """No such stream, or not this owner's."""
+
+    status = 404
+    code = "stream_not_found"
+
+
+class StreamExists(ClientRequestError):
+    """The stream id that the client proposed is taken."""
+
+    status = 409
+    code = "stream_exists"
+
+
+class StreamGone(ClientRequestError):
+    """The entries asked for are no longer kept."""
+
+    status = 410
+    code = "stream_gone"
+
+
+class Overloaded(RelayError):
+    """A queue or limit is full. ``retry_after_s`` says when to come back, in seconds."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+
+
+class UpstreamError(RelayError):
+    """The engine's fault."""
+
+    status = 502
+    type = "upstream_error"
+
+
+class UpstreamRejected(UpstreamError):
+    """The engine answered with an error status."""
+
+    code = "upstream_rejected"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The engine did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The engine broke the protocol."""
+
+    code = "upstream_protocol"
+
+
+class StoreError(RelayError):
+    """The store failed; the cause is chained."""
+
+    status = 503
+    code = "store_error"
+
+
+class SettingsError(RelayError):
+    """The settings are wrong; the message begins with the path of the key."""

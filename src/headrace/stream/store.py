@@ -1,0 +1,180 @@
+"""What keeps logs and records: two interfaces, kept apart so that they may live in different databases.
+
+Nothing above ``stores/`` may assume that one process owns a log for ever: whoever appends holds a *lease* with an
+*epoch*, and a commit under an older epoch is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from headrace.stream.segment import Segment
+from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.outcome import End, State
+from headrace.types.record import Record
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """The right to append to one log."""
+
+    stream_id: StreamId
+    node: str
+    """Who holds it."""
+    epoch: int
+    """Grows by one with each holder; a commit under an older epoch is refused."""
+
+
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """A new log in a commit."""
+
+    lease: Lease
+    owner: str
+    created_at: float
+    """Unix seconds."""
+    keeps_content: bool = True
+    """False (OpenAI's ``store: false``): the store drops the entries when the log is sealed, and keeps the end."""
+
+
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """Entries for one log in a commit. Segments of one log arrive in order and without gaps."""
+
+    lease: Lease
+    segment: Segment
+
+
+class Seal(msgspec.Struct, frozen=True, gc=False):
+    """The end of one log in a commit. After it nothing can be appended."""
+
+    lease: Lease
+    end: End
+    entries: Offset
+    """How many entries the log has: the offset of the end entry."""
+    ended_at: float
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One group commit: all of it becomes durable together, in this order, or none of it."""
+
+    openings: list[Opening] = []
+    appends: list[Append] = []
+    seals: list[Seal] = []
+
+
+class StoredLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store knows of a log without its entries."""
+
+    stream_id: StreamId
+    owner: str
+    created_at: float
+    entries: Offset
+    """Entries kept so far, the end entry not counted."""
+    end: End | None
+    """None while it is open."""
+    has_content: bool = True
+    """False when its entries were dropped (``store: false``, retention of content)."""
+
+
+class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
+    """An open log whose lease ran out: a crash left it."""
+
+    stream_id: StreamId
+    epoch: int
+    entries: Offset
+
+
+class Store(AbstractAsyncContextManager["Store"], Protocol):
+    """Keeps logs. Entering opens it, leaving commits what was handed over and closes it."""
+
+    @property
+    def is_bounded_by_readers(self) -> bool:
+        """True when entries live in this process's memory only, so that producers must not run far ahead."""
+
+    def commit(self, batch: Batch) -> asyncio.Future[None]:
+        """Hand a batch to the writer and return at once; never blocks, never raises.
+
+        Batches become durable in the order they were handed over. The future (of the running loop) resolves when the
+        batch has survived the death of this process. It fails with ``StoreError`` when nothing of the batch was kept;
+        later batches are then tried anew. An append or seal under a stale epoch, of an unknown, erased or sealed log is left
+        out silently: an erased stream's producer learns of its end elsewhere.
+        """
+
+    def backlog(self) -> int:
+        """Return how many batches are handed over and not yet durable or failed."""
+
+    async def find(self, stream_id: StreamId) -> StoredLog | None:
+        """Return what is known of a log, None when there is no such log.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def read(self, stream_id: StreamId, *, after: Offset, max_bytes: int) -> list[Segment]:
+        """Return committed entries after ``after`` (-1: from the start), oldest first.
+
+        At least one segment when there is any such entry, then as many as fit into ``max_bytes``; the first begins
+        exactly at ``after + 1``. Empty when there is no later entry. Reading a log from start to end costs time
+        proportional to its length, however small the pages.
+
+        Raises:
+            StreamGone: Those entries are no longer kept.
+            StreamNotFound: There is no such log.
+            StoreError: The backend failed.
+        """
+
+    async def claim(self, node: str, *, lease_s: float, now: float) -> list[OpenLog]:
+        """Take over every open log whose lease ran out at ``now`` or that ``node`` held before it restarted.
+
+        Bumps each epoch. Recovery seals them.
+        """
+
+    async def renew(self, node: str, *, lease_s: float, now: float) -> None:
+        """Prolong the leases of all open logs of ``node``."""
+
+    async def request_cancel(self, stream_id: StreamId) -> bool:
+        """Leave a durable wish that the log's producer, on whatever node, stop. False when it is not open."""
+
+    async def cancel_requests(self, node: str) -> list[StreamId]:
+        """Return the open logs of ``node`` that somebody wants stopped."""
+
+    async def erase(self, stream_id: StreamId) -> bool:
+        """Remove a log, entries and end. False when there was none. Later appends to it are left out."""
+
+    async def trim(self, *, ended_before: float, max_bytes: int) -> int:
+        """Drop sealed logs that ended before ``ended_before`` (Unix seconds), then the oldest sealed ones until at most
+        ``max_bytes`` of entries are kept. Returns how many were dropped. Open logs stay.
+        """
+
+
+class RecordPage(msgspec.Struct, frozen=True):
+    """Some records, newest first."""
+
+    records: list[Record]
+    has_more: bool
+
+
+class Records(AbstractAsyncContextManager["Records"], Protocol):
+    """Keeps one row a request."""
+
+    def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Insert or replace records by id and return at once; order and durability as ``Store.commit``."""
+
+    async def get(self, request_id: RequestId) -> Record | None: ...
+
+    async def of_stream(self, stream_id: StreamId) -> list[Record]:
+        """Return the records of the requests on one log, oldest first."""
+
+    async def newest(
+        self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
+    ) -> RecordPage:
+        """Return an owner's records, newest first, those older than ``before`` when it is given."""
+
+    async def forget(self, stream_id: StreamId) -> bool:
+        """Remove the records of one stream. False when there were none."""
+
+    async def trim(self, *, accepted_before: float) -> int:
+        """Drop records of ended requests accepted before that time. Returns how many."""

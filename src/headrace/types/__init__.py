@@ -1,0 +1,1 @@
+"""Leaves: values and interfaces that every layer may name."""

@@ -1,0 +1,69 @@
+"""One engine chunk: its bytes verbatim, and a typed view of the few fields that we act on.
+
+Shape: OpenAI's ``chat.completion.chunk`` object
+(https://platform.openai.com/docs/api-reference/chat/streaming). Fields that are not named here survive in the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Delta(msgspec.Struct, gc=False):
+    """The change a chunk carries for one choice. Types are lenient: vendors send lists where OpenAI sends text."""
+
+    role: str | None = None
+    content: str | list[Any] | None = None
+    reasoning_content: str | list[Any] | None = None
+    reasoning: str | list[Any] | dict[str, Any] | None = None
+    refusal: str | None = None
+    tool_calls: list[Any] | None = None
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+
+    @property
+    def bears_content(self) -> bool:
+        """True when this delta adds to the answer: text, reasoning, a refusal, a tool call; never the role alone."""
+        return bool(
+            self.content
+            or self.reasoning_content
+            or self.tool_calls
+            or self.reasoning
+            or self.refusal
+            or self.function_call
+            or self.audio
+        )
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One choice of a chunk."""
+
+    index: int = 0
+    delta: Delta = msgspec.field(default_factory=Delta)
+    finish_reason: str | None = None
+
+
+class ChunkView(msgspec.Struct, gc=False):
+    """What the core acts on. ``error`` is the mid-stream error object of OpenAI-compatible engines."""
+
+    choices: list[Choice] = []
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+class Chunks(msgspec.Struct, frozen=True, gc=False):
+    """Some successive chunks of one stream.
+
+    ``data`` holds one JSON object a line, lines joined by a single LF and none at the end, so line *k* belongs to
+    ``views[k]``. The JSON is the engine's own, byte for byte; only a raw CR or LF between its tokens has become a
+    space, so that lines stay lines.
+    """
+
+    data: bytes
+    views: list[ChunkView]
+
+    def lines(self) -> list[bytes]:
+        """Return the JSON of each chunk."""
+        return self.data.split(b"\n")

@@ -1,0 +1,14 @@
+"""Identifiers that must not be mixed up."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+StreamId = NewType("StreamId", str)
+"""Names one log: ``[A-Za-z0-9_-]{1,64}``."""
+
+RequestId = NewType("RequestId", str)
+"""Names one request; several requests may refer to one log."""
+
+Offset = NewType("Offset", int)
+"""Position of an entry in its log: 0, 1, 2, … without gaps. Clients treat it as opaque but ordered."""
