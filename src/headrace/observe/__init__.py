@@ -1,1 +1,1 @@
-
+"""What is told to the outside about streams: metrics."""

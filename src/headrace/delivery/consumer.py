@@ -1,0 +1,228 @@
+"""A consumer: follows one log at its own offset, and notices silence and a peer that takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import msgspec
+
+from headrace.errors import StreamGone
+from headrace.policy.timeouts import Timeouts
+from headrace.stream.log import StreamLog
+from headrace.stream.segment import Segment
+from headrace.stream.store import Store
+from headrace.stream.sweep import Sweep
+from headrace.types.ids import Offset
+from headrace.types.outcome import Cause, End
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """What a consumer has to write next. All of it empty means: show a sign of life."""
+
+    segments: list[Segment]
+    end: End | None
+    """The end of the stream; nothing follows."""
+
+
+HEARTBEAT = Delivery([], None)
+
+
+class Peer(Protocol):
+    """The connection that a consumer writes to."""
+
+    def abort(self) -> None:
+        """Drop it at once, with everything still unsent."""
+
+    def write_buffer_bytes(self) -> int:
+        """Bytes that wait because the peer does not take them."""
+
+
+class ConsumerClosed(Exception):
+    """The consumer was closed: its peer is gone, or was too slow. ``cause`` says which."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Consumer:
+    """Reads one log for one peer. One task at a time may call its coroutines.
+
+    Used as a context manager: inside it follows the log, at the end it lets go, which may stop the stream.
+
+    Args:
+        log: What to follow; may have ended.
+        store: Where entries are read that memory no longer holds.
+        position: Offset of the first entry wanted.
+        peer: The connection.
+        timeouts: When silence asks for a heartbeat, and how long the peer may take nothing.
+        write_bytes: About how much to hand out at once.
+        sweep: What watches the time.
+        clock: Monotonic seconds.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_closed_by",
+        "_last_sent_s",
+        "_log",
+        "_peer",
+        "_store",
+        "_sweep",
+        "_taken_bytes",
+        "_taken_s",
+        "_timeouts",
+        "_waiting",
+        "_wake_at_s",
+        "_write_bytes",
+        "_written_bytes",
+        "position",
+    )
+
+    def __init__(
+        self,
+        log: StreamLog,
+        *,
+        store: Store,
+        position: Offset,
+        peer: Peer,
+        timeouts: Timeouts,
+        write_bytes: int,
+        sweep: Sweep,
+        clock: Callable[[], float],
+    ) -> None:
+        self.position = position
+        self._log = log
+        self._store = store
+        self._peer = peer
+        self._timeouts = timeouts
+        self._write_bytes = write_bytes
+        self._sweep = sweep
+        self._clock = clock
+        self._waiting: asyncio.Future[None] | None = None
+        self._wake_at_s: float | None = None
+        self._last_sent_s = clock()
+        self._written_bytes = 0
+        self._taken_bytes = 0
+        self._taken_s = self._last_sent_s
+        self._closed_by: Cause | None = None
+
+    def __enter__(self) -> Self:
+        self._log.follow(self)
+        self._sweep.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sweep.discard(self)
+        self._log.unfollow(self, self._closed_by or Cause.CLIENT_GONE)
+
+    def wake(self) -> None:
+        waiting = self._waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def close(self, cause: Cause) -> None:
+        """Let go of the log now. Whoever waits in this consumer gets ``ConsumerClosed``."""
+        if self._closed_by is None:
+            self._closed_by = cause
+            self.__exit__()
+            self.wake()
+
+    async def content(self, *, within_s: float) -> None:
+        """Wait until an entry that bears content, or the end, is published, but at most ``within_s``.
+
+        Raises:
+            ConsumerClosed: The consumer was closed.
+        """
+        until_s = self._clock() + within_s
+        log = self._log
+        while not log.has_published_content and log.published_end is None and self._clock() < until_s:
+            await self._wait(until_s)
+
+    async def ended(self, *, within_s: float) -> None:
+        """Wait until the end is published, but at most ``within_s``.
+
+        Raises:
+            ConsumerClosed: The consumer was closed.
+        """
+        until_s = self._clock() + within_s
+        while self._log.published_end is None and self._clock() < until_s:
+            await self._wait(until_s)
+
+    async def probe(self) -> None:
+        """Find out whether the entries wanted can be read, so that a response can still say so in its status.
+
+        Raises:
+            StreamGone: They are no longer kept.
+            StoreError: The store could not be read.
+        """
+        if self._log.window(self.position, 1) is None:
+            await self._read_back(max_bytes=1)
+
+    async def next(self) -> Delivery:
+        """Return what to write next, waiting for it; ``HEARTBEAT`` after ``heartbeat_s`` without anything.
+
+        Cancelling the call loses nothing.
+
+        Raises:
+            ConsumerClosed: The consumer was closed.
+            StreamGone: The entries wanted are no longer kept.
+            StoreError: The store could not be read.
+        """
+        log = self._log
+        while True:
+            self._raise_if_closed()
+            segments = log.window(self.position, self._write_bytes)
+            if segments is None:
+                segments = await self._read_back(max_bytes=self._write_bytes)
+            if segments:
+                self.position = segments[-1].next
+            end = log.published_end if self.position >= log.published else None
+            if segments or end is not None:
+                return Delivery(segments, end)
+            heartbeat_at_s = self._last_sent_s + self._timeouts.heartbeat_s
+            if self._clock() >= heartbeat_at_s:
+                return HEARTBEAT
+            await self._wait(heartbeat_at_s)
+
+    def sent(self, written_bytes: int) -> None:
+        """Note that so much was written to the peer."""
+        self._last_sent_s = self._clock()
+        self._written_bytes += written_bytes
+
+    def expire(self, now_s: float) -> None:
+        """Wake whoever waits for a time, and drop a peer that takes nothing of what waits for it."""
+        if self._wake_at_s is not None and now_s >= self._wake_at_s:
+            self.wake()
+        waiting_bytes = self._peer.write_buffer_bytes()
+        taken_bytes = self._written_bytes - waiting_bytes
+        if not waiting_bytes or taken_bytes > self._taken_bytes:
+            self._taken_bytes = taken_bytes
+            self._taken_s = now_s
+        elif now_s - self._taken_s >= self._timeouts.slow_client_s:
+            self.close(Cause.SLOW_CLIENT)
+            self._peer.abort()
+
+    async def _wait(self, until_s: float) -> None:
+        self._raise_if_closed()
+        self._wake_at_s = until_s
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            self._wake_at_s = None
+        self._raise_if_closed()
+
+    async def _read_back(self, *, max_bytes: int) -> list[Segment]:
+        """Read what memory no longer holds from the store."""
+        segments = await self._store.read(self._log.stream_id, after=Offset(self.position - 1), max_bytes=max_bytes)
+        if not segments:
+            raise StreamGone(f"entries from offset {self.position} on are no longer kept", param="after")
+        return segments
+
+    def _raise_if_closed(self) -> None:
+        if self._closed_by is not None:
+            raise ConsumerClosed(self._closed_by)

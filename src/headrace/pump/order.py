@@ -1,0 +1,26 @@
+"""What a client ordered: one request, validated, before there is a stream."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.types.engine import EngineRequest
+from headrace.types.ids import RequestId, StreamId
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One request on one new stream."""
+
+    stream_id: StreamId
+    request_id: RequestId
+    owner: str
+    model: str
+    engine_request: EngineRequest
+    choices: int = 1
+    """How many choices the client asked for (``n``); the answer is whole when each has a finish_reason."""
+    wants_usage: bool = False
+    """Whether the client asked for the usage chunk; otherwise it is read and hidden."""
+    keeps_content: bool = True
+    """False: the store keeps no text after the end."""
+    linger_s: float | None = None
+    """How long the stream goes on without a consumer, in seconds; None: not at all."""

@@ -1,0 +1,171 @@
+"""The supervisor: starts pumps, knows which run, and ends them all when the node goes down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from headrace.errors import Overloaded, StreamExists
+from headrace.policy.limits import Limits
+from headrace.policy.timeouts import Timeouts
+from headrace.pump.committer import Committer
+from headrace.pump.order import Order
+from headrace.pump.pump import Clocks, Pump
+from headrace.pump.tick import Tick
+from headrace.stream.log import StreamLog
+from headrace.stream.store import Lease
+from headrace.stream.sweep import SWEEP_S, Sweep
+from headrace.types.engine import Engine
+from headrace.types.ids import StreamId
+from headrace.types.outcome import Cause, State
+
+logger = logging.getLogger(__name__)
+
+
+class StreamObserver(Protocol):
+    """Who counts streams."""
+
+    def started(self) -> None: ...
+
+    def ended(self, state: State, cause: Cause, *, malformed_chunks: int, ttft_s: float | None) -> None: ...
+
+
+class Supervisor:
+    """Owner of every running stream of this node; an async context manager.
+
+    Leaving it ends what still runs as ``truncated/shutdown`` and commits it.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        committer: Committer,
+        tick: Tick,
+        sweep: Sweep,
+        timeouts: Timeouts,
+        limits: Limits,
+        on_malformed: Literal["skip", "end"],
+        is_memory_only: bool,
+        node: str,
+        clocks: Clocks,
+        observer: StreamObserver,
+    ) -> None:
+        self.engine = engine
+        self._committer = committer
+        self._tick = tick
+        self._sweep = sweep
+        self._timeouts = timeouts
+        self._limits = limits
+        self._on_malformed: Literal["skip", "end"] = on_malformed
+        self._is_memory_only = is_memory_only
+        self._node = node
+        self._clocks = clocks
+        self._observer = observer
+        self._pumps: dict[StreamId, Pump] = {}
+        self._stack = AsyncExitStack()
+        self.is_draining = False
+        """True once no new streams are taken."""
+
+    async def __aenter__(self) -> Self:
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        task = group.create_task(self._sweep_for_ever(), name="sweep")
+        self._stack.callback(task.cancel)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end_all()
+        self._tick.aclose()
+        await self._committer.settle()
+        await self._stack.__aexit__(exc_type, exc, traceback)
+
+    def start(self, order: Order) -> Pump:
+        """Start a stream and return its pump at once; its log is empty and queued.
+
+        The caller follows the log in the same round of the event loop: a stream that nobody follows and that does not
+        linger would have no reason to run.
+
+        Raises:
+            Overloaded: This node or the engine's queue is full, or the node is shutting down. No stream exists.
+            StreamExists: The id is taken by a running stream.
+            ClientRequestError: The engine can never serve this request. No stream exists.
+        """
+        if self.is_draining:
+            raise Overloaded("the relay is shutting down", status=503, code="shutting_down", retry_after_s=1.0)
+        if len(self._pumps) >= self._limits.max_streams:
+            raise Overloaded(
+                f"{len(self._pumps)} streams run, which is limits.max_streams", status=503, retry_after_s=1.0
+            )
+        if order.stream_id in self._pumps:
+            raise StreamExists(f"the stream id {order.stream_id} is taken", param="Headrace-Stream-Id")
+        lease = Lease(order.stream_id, self._node, 1)
+        log = StreamLog(lease, owner=order.owner, tail_bytes=self._limits.tail_bytes)
+        pump = Pump(
+            order,
+            log,
+            engine_name=self.engine.name,
+            timeouts=self._timeouts,
+            limits=self._limits,
+            on_malformed=self._on_malformed,
+            is_memory_only=self._is_memory_only,
+            scheduler=self._tick,
+            clocks=self._clocks,
+            on_end=self._ended,
+        )
+        if not self._committer.is_healthy:
+            log.degrade()
+        pump.begin(lambda on_ready: self.engine.start(order.engine_request, on_ready))
+        self._pumps[order.stream_id] = pump
+        self._sweep.add(pump)
+        self._observer.started()
+        return pump
+
+    def find(self, stream_id: StreamId) -> Pump | None:
+        """Return the pump of a stream that runs, or ended a moment ago, here."""
+        return self._pumps.get(stream_id)
+
+    def forget(self, stream_id: StreamId) -> None:
+        """Know a stream no longer that has ended; its followers still get what they have not read."""
+        pump = self._pumps.pop(stream_id, None)
+        if pump is not None:
+            self._sweep.discard(pump)
+
+    def running(self) -> Iterator[Pump]:
+        """Iterate over the pumps whose streams have not ended."""
+        return (pump for pump in tuple(self._pumps.values()) if pump.log.end is None)
+
+    def __len__(self) -> int:
+        return len(self._pumps)
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Take no new streams, and wait until those that run have ended, at most ``timeout_s``."""
+        self.is_draining = True
+        deadline_s = self._clocks.monotonic_s() + timeout_s
+        while self._pumps and self._clocks.monotonic_s() < deadline_s:  # noqa: ASYNC110 (a set that the sweep empties)
+            await asyncio.sleep(SWEEP_S)
+
+    def _ended(self, pump: Pump) -> None:
+        end = pump.log.end
+        if end is not None:
+            self._observer.ended(end.state, end.cause, malformed_chunks=end.malformed_chunks, ttft_s=pump.ttft_s)
+
+    def end_all(self) -> None:
+        """End what still runs as ``truncated/shutdown``; followers are told after the commit."""
+        self.is_draining = True
+        for pump in tuple(self._pumps.values()):
+            pump.stop(Cause.SHUTDOWN, "the relay was shut down")
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._sweep.run(self._clocks.monotonic_s())
+            self._committer.check()
+            for pump in tuple(self._pumps.values()):
+                if pump.log.published_end is not None and not pump.log.followers:
+                    self.forget(pump.order.stream_id)

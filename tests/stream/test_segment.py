@@ -1,0 +1,25 @@
+"""Segments: cutting one at an offset keeps exactly the later entries."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.stream.segment import Segment
+from headrace.types.ids import Offset
+
+
+@given(lines=st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line), min_size=1), data=st.data())
+def test_since_keeps_the_entries_from_an_offset_on(lines: list[bytes], data: st.DataObject) -> None:
+    first = Offset(data.draw(st.integers(0, 1000)))
+    segment = Segment(first, len(lines), b"\n".join(lines))
+    cut = Offset(data.draw(st.integers(first, first + len(lines) - 1)))
+    part = segment.since(cut)
+    assert (part.first, part.next) == (cut, segment.next)
+    assert part.data.split(b"\n") == lines[cut - first :]
+    assert part.count == len(lines) - (cut - first)
+
+
+def test_since_an_earlier_offset_is_the_segment_itself() -> None:
+    segment = Segment(Offset(5), 1, b"{}")
+    assert segment.since(Offset(3)) is segment
