@@ -1,0 +1,80 @@
+"""The list of models, ``GET /models``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.engines.openai.connection import Connection
+from headrace.engines.openai.dialler import Dialler
+from headrace.engines.openai.limits import Limits
+from headrace.engines.openai.rejection import is_rejection, rejection
+from headrace.engines.openai.request import RequestEncoder
+from headrace.engines.openai.response import Response
+from headrace.errors import UpstreamError, UpstreamProtocolError, UpstreamRejected, UpstreamTimeout
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_Model]
+
+
+async def fetch_models(
+    dialler: Dialler, encoder: RequestEncoder, limits: Limits, *, api_key: str | None
+) -> Sequence[str]:
+    """Ask the engine for its models, over a connection of its own that is closed afterwards, cancelled or not.
+
+    Returns:
+        The model names in the engine's order.
+
+    Raises:
+        UpstreamError: The engine cannot be reached (code ``upstream_unreachable``).
+        UpstreamTimeout: It did not answer in time.
+        UpstreamRejected: It answered with an error status.
+        UpstreamProtocolError: Its answer is no list of models.
+    """
+    connection = await dialler.dial()
+    response = Response(max_head_bytes=limits.max_head_bytes)
+    try:
+        async with asyncio.timeout(limits.models_timeout_s):
+            connection.send(encoder.models_request())
+            body = await _body(connection, response, max_body_bytes=limits.max_models_body_bytes)
+    except TimeoutError as error:
+        raise UpstreamTimeout("The engine did not list its models in time") from error
+    except OSError as error:
+        raise UpstreamError("The connection to the engine broke", code="upstream_closed") from error
+    finally:
+        connection.close()
+    if is_rejection(response.status):
+        end = rejection(response, body, api_key=api_key, wall_time=time.time())
+        raise UpstreamRejected(end.message or "", retry_after_s=end.retry_after_s)
+    try:
+        return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UpstreamProtocolError("The engine's list of models is not what OpenAI's API describes") from error
+
+
+async def _body(connection: Connection, response: Response, *, max_body_bytes: int) -> bytes:
+    readable = asyncio.Event()
+    connection.watch(readable.set)
+    body = bytearray()
+    while not response.is_complete:
+        await readable.wait()
+        readable.clear()
+        data = connection.receive()
+        if data is None:
+            continue
+        if data:
+            response.receive_data(data)
+        elif not response.receive_eof():
+            raise UpstreamProtocolError("The engine closed the connection before its answer was complete")
+        body += response.take_body()
+        if len(body) > max_body_bytes:
+            raise UpstreamProtocolError(f"The engine's list of models is longer than {max_body_bytes} bytes")
+    return bytes(body)

@@ -1,0 +1,122 @@
+"""What an answer that is no stream means for the client.
+
+====================  ======  =================================================================
+The engine answers    Client  Because
+====================  ======  =================================================================
+400 404 413 422 429   same    the client's request is at fault, or its rate
+401 403               502     the relay's key is at fault; the body may repeat it and is withheld
+other 4xx, 5xx        502     the engine is at fault
+3xx                   502     a redirect would send the key somewhere else
+====================  ======  =================================================================
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+
+from headrace.engines.openai.response import Response
+from headrace.protocol.errors import parse_error_body
+from headrace.types.engine import EngineEnd
+from headrace.types.outcome import Cause
+
+_PASSED_ON = frozenset({400, 404, 413, 422, 429})
+_WITHHELD = frozenset({401, 403})
+_BAD_GATEWAY = 502
+# Blank lines that a body of unknown type may begin with.
+_SNIFFED_BYTES = 1024
+# A later date than a caller would wait for says nothing; it is an engine's clock that is wrong.
+_MAX_RETRY_AFTER_S = 24 * 3600.0
+_REMOVED = "***"
+
+
+def is_rejection(status: int) -> bool:
+    """True for a status that says no; False for one that promises a stream or breaks the protocol."""
+    return status >= 300
+
+
+def rejection(response: Response, body: bytes, *, api_key: str | None, wall_time: float) -> EngineEnd:
+    """Return the end that an error response means.
+
+    Args:
+        response: Its head.
+        body: Its body, possibly cut off.
+        api_key: Removed wherever the engine repeats it.
+        wall_time: Unix time now, in seconds, for a ``Retry-After`` that is a date.
+    """
+    status = response.status
+    answered = f"The engine answered {status}"
+    retry_after_s = parse_retry_after(response.header(b"retry-after"), wall_time=wall_time)
+    if status in _WITHHELD or status < 400:
+        hint = "; check the key that the relay uses" if status in _WITHHELD else ", a redirect, which is not followed"
+        return EngineEnd(
+            cause=Cause.UPSTREAM_REJECTED, status=_BAD_GATEWAY, message=answered + hint, retry_after_s=retry_after_s
+        )
+    if api_key is not None:
+        # Before parsing as well, which shortens: half a key would not be found afterwards.
+        body = body.replace(api_key.encode("ascii"), _REMOVED.encode("ascii"))
+    said = parse_error_body(body)
+    message = _without(api_key, said.message) or answered
+    is_passed_on = status in _PASSED_ON
+    if said.message and not is_passed_on:
+        message = f"{answered}: {message}"
+    return EngineEnd(
+        cause=Cause.UPSTREAM_REJECTED,
+        status=status if is_passed_on else _BAD_GATEWAY,
+        message=message,
+        retry_after_s=retry_after_s,
+        error_type=_without(api_key, said.type),
+        error_code=_without(api_key, said.code),
+        error_param=_without(api_key, said.param),
+    )
+
+
+def not_a_stream(response: Response) -> str | None:
+    """Return why a 2xx response cannot be a stream of events; None when it can, as far as its head tells."""
+    if response.status != 200:
+        return f"The engine answered {response.status} without a stream"
+    coding = response.header(b"content-encoding")
+    if coding is not None and coding.lower() != "identity":
+        return "The engine compressed the stream although identity was asked for"
+    content_type = response.header(b"content-type")
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != "text/event-stream":
+        return f"The engine answered with {_shortened(content_type)} instead of text/event-stream"
+    return None
+
+
+def looks_like_events(body: bytes) -> bool | None:
+    """Tell whether a body of unknown type begins like server-sent events; None when it is too short to say.
+
+    WHATWG HTML 9.2.5: a byte order mark and blank lines may come first; then a comment or one of four field names.
+    """
+    text = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if not text or b"\xef\xbb\xbf".startswith(text):
+        return None if len(body) < _SNIFFED_BYTES else False
+    return text[:1] in b":deir"
+
+
+def parse_retry_after(value: str | None, *, wall_time: float) -> float | None:
+    """Return how long to wait, in seconds, from a ``Retry-After`` header (RFC 9110 10.2.3); None when it says nothing.
+
+    Fractions of a second are taken too: some engines send them.
+    """
+    if value is None:
+        return None
+    try:
+        delay_s = float(value)
+    except ValueError:
+        try:
+            delay_s = email.utils.parsedate_to_datetime(value).timestamp() - wall_time
+        except (ValueError, OverflowError):
+            return None
+    if not math.isfinite(delay_s):
+        return None
+    return min(max(delay_s, 0.0), _MAX_RETRY_AFTER_S)
+
+
+def _without(secret: str | None, text: str | None) -> str | None:
+    return text.replace(secret, _REMOVED) if secret and text else text
+
+
+def _shortened(text: str) -> str:
+    return "".join(character for character in text[:100] if character.isprintable())
