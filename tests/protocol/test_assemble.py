@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -252,16 +251,3 @@ def test_nothing_gives_an_empty_answer() -> None:
         "model": "",
         "choices": [],
     }
-
-
-def test_long_answers_take_linear_time() -> None:
-    def seconds(count: int) -> float:
-        data = b"\n".join([json.dumps(chunk({"content": "word " * 20})).encode()] * count)
-        begin = time.perf_counter()
-        assembler = CompletionAssembler()
-        assembler.add(data)
-        assembler.completion(usage=None)
-        return time.perf_counter() - begin
-
-    # Quadratic would be 64 times as long; the margin is for a busy machine.
-    assert seconds(8_000) < 30 * max(min(seconds(1_000) for _ in range(3)), 0.001)

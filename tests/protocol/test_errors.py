@@ -88,7 +88,7 @@ def test_any_body_gives_printable_bounded_text(body: bytes) -> None:
 @pytest.mark.parametrize("cause", FAILURES)
 def test_each_cause_makes_an_error_that_names_it(cause: Cause) -> None:
     error = end_error(End(state=State.TRUNCATED, cause=cause), stream_id="s", partial_text=None)
-    assert error["message"] == f"The stream was truncated: {FAILURES[cause].text}."
+    assert error["message"] == f"The stream was truncated: {FAILURES[cause].text}"
     assert (error["type"], error["code"], error["param"]) == (FAILURES[cause].type, cause, None)
     assert (error["state"], error["cause"], error["stream_id"]) == ("truncated", cause, "s")
     assert "partial_text" not in error
@@ -104,7 +104,7 @@ def test_engines_own_words_are_passed_on_beside_ours() -> None:
         error_param="messages",
     )
     error = end_error(end, stream_id="s", partial_text="so far")
-    assert error["message"] == "The stream failed: the engine rejected the request. The prompt is too long."
+    assert error["message"] == "The stream failed: the engine rejected the request: The prompt is too long."
     assert (error["type"], error["code"], error["param"]) == (
         "invalid_request_error",
         "context_length_exceeded",

@@ -22,7 +22,8 @@ def test_every_cause_but_those_of_completed_is_in_the_table() -> None:
         (State.FAILED, Cause.UPSTREAM_REJECTED, 502),
         (State.FAILED, Cause.FIRST_TOKEN_TIMEOUT, 504),
         (State.TRUNCATED, Cause.UPSTREAM_CLOSED, 502),
-        (State.TRUNCATED, Cause.SHUTDOWN, 503),
+        (State.TRUNCATED, Cause.UPSTREAM_STALLED, 502),
+        (State.TRUNCATED, Cause.SHUTDOWN, 502),
     ],
 )
 def test_status_follows_the_cause(state: State, cause: Cause, status: int) -> None:
@@ -31,3 +32,7 @@ def test_status_follows_the_cause(state: State, cause: Cause, status: int) -> No
 
 def test_own_status_of_an_end_wins() -> None:
     assert http_status_of(End(state=State.FAILED, cause=Cause.UPSTREAM_REJECTED, status=400)) == 400
+
+
+def test_a_truncated_answer_is_502_whatever_the_engine_s_error_event_said() -> None:
+    assert http_status_of(End(state=State.TRUNCATED, cause=Cause.UPSTREAM_CLOSED, status=429)) == 502

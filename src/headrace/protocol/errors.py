@@ -72,12 +72,12 @@ def end_error(end: End, *, stream_id: str, partial_text: str | None) -> dict[str
     """
     failure = FAILURES[end.cause]
     how = "failed" if end.state is State.FAILED else f"was {end.state}"
-    message = f"The stream {how}: {failure.text}."
+    message = f"The stream {how}: {failure.text}"
     extra: dict[str, Any] = {"state": end.state, "cause": end.cause, "stream_id": stream_id}
     if partial_text is not None:
         extra["partial_text"] = partial_text
     return error_object(
-        message=f"{message} {end.message}" if end.message else message,
+        message=f"{message}: {end.message}" if end.message else message,
         type=end.error_type or failure.type,
         code=end.error_code or end.cause,
         param=end.error_param,

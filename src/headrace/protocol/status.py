@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headrace.types.outcome import Cause, End
+from headrace.types.outcome import Cause, End, State
 
 
 class Failure(NamedTuple):
@@ -44,7 +44,13 @@ FAILURES: dict[Cause, Failure] = {
 
 
 def http_status_of(end: End) -> int:
-    """Return the HTTP status for an end of which nothing was sent yet: its own, else its cause's; 200 when completed."""
+    """Return the HTTP status for an end of which nothing was sent yet; 200 when completed.
+
+    A truncated answer is 502 whatever cut it off: a blocking client gets part of an answer inside an error. Any other end
+    has its own status, else its cause's.
+    """
+    if end.state is State.TRUNCATED:
+        return 502
     if end.status is not None:
         return end.status
     return FAILURES[end.cause].status if end.is_error else 200
