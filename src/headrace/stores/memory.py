@@ -1,0 +1,300 @@
+"""Stores in this process's memory: nothing to set up, and nothing that survives.
+
+Both are bounded and give way to new content: the log store by bytes, the record store by count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+from typing import Self
+
+from headrace.errors import StreamGone, StreamNotFound
+from headrace.stream.segment import Segment
+from headrace.stream.store import Append, Batch, Lease, Opening, OpenLog, RecordPage, Seal, StoredLog
+from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.outcome import End, State
+from headrace.types.record import Record
+
+LOG_BYTES = 512
+"""What a log counts towards ``max_bytes`` beside its entries, so that very many empty logs are bounded too."""
+
+
+class _Log:
+    """One log. ``segments`` may lack the first ones (evicted) and the last ones (a gap in what was committed)."""
+
+    __slots__ = (
+        "bytes", "created_at", "end", "ended_at", "entries", "epoch", "has_content", "is_cancel_requested",
+        "keeps_content", "next", "node", "owner", "segments", "stream_id",
+    )  # fmt: skip
+
+    def __init__(self, opening: Opening) -> None:
+        self.stream_id = opening.lease.stream_id
+        self.node = opening.lease.node
+        self.epoch = opening.lease.epoch
+        self.owner = opening.owner
+        self.created_at = opening.created_at
+        self.keeps_content = opening.keeps_content
+        self.segments: list[Segment] = []
+        self.next = Offset(0)
+        self.bytes = 0
+        self.has_content = True
+        self.is_cancel_requested = False
+        self.end: End | None = None
+        self.entries = Offset(0)
+        self.ended_at = 0.0
+
+    def since(self, offset: Offset, max_bytes: int) -> list[Segment]:
+        """Return what is kept from ``offset`` on, as much as fits into ``max_bytes``, but at least one segment.
+
+        Raises:
+            StreamGone: The entry at ``offset`` is no longer kept.
+        """
+        limit = self.next if self.end is None else max(self.next, self.entries)
+        if offset >= limit:
+            return []
+        index = bisect_right(self.segments, offset, key=lambda segment: segment.first) - 1
+        if index < 0 or offset >= self.next:
+            raise StreamGone(f"entry {offset} of stream {self.stream_id} is no longer kept")
+        page = [self.segments[index].since(offset)]
+        room = max_bytes - len(page[0].data)
+        for later in range(index + 1, len(self.segments)):  # no slice: it would copy the rest of the log for each page
+            room -= len(self.segments[later].data)
+            if room < 0:
+                break
+            page.append(self.segments[later])
+        return page
+
+
+class MemoryStore:
+    """Keeps logs in memory, at most about ``max_bytes`` of them.
+
+    When that is passed, the entries of the oldest sealed logs go first (their ends stay), then those ends, then the
+    oldest segments of open logs. Reading an evicted entry raises ``StreamGone``.
+    """
+
+    is_bounded_by_readers = True
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._logs: dict[StreamId, _Log] = {}
+        self._leases: dict[str, float] = {}
+        # Three orders of eviction, oldest first. OrderedDict: taking the first of a dict is slow after many deletions.
+        self._full: OrderedDict[StreamId, _Log] = OrderedDict()
+        self._bare: OrderedDict[StreamId, _Log] = OrderedDict()
+        self._open_segments: OrderedDict[tuple[StreamId, Offset], _Log] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def commit(self, batch: Batch) -> asyncio.Future[None]:
+        """Take the batch over; the future is done already."""
+        for opening in batch.openings:
+            self._logs.setdefault(opening.lease.stream_id, _Log(opening))
+        for append in batch.appends:
+            self._append(append)
+        for seal in batch.seals:
+            self._seal(seal)
+        self._evict()
+        return _done()
+
+    def backlog(self) -> int:
+        return 0
+
+    async def find(self, stream_id: StreamId) -> StoredLog | None:
+        log = self._logs.get(stream_id)
+        if log is None:
+            return None
+        return StoredLog(
+            stream_id=stream_id,
+            owner=log.owner,
+            created_at=log.created_at,
+            entries=log.next if log.end is None else log.entries,
+            end=log.end,
+            has_content=log.has_content,
+        )
+
+    async def read(self, stream_id: StreamId, *, after: Offset, max_bytes: int) -> list[Segment]:
+        log = self._logs.get(stream_id)
+        if log is None:
+            raise StreamNotFound(f"there is no stream {stream_id}")
+        return log.since(Offset(after + 1), max_bytes)
+
+    async def claim(self, node: str, *, lease_s: float, now: float) -> list[OpenLog]:
+        claimed = []
+        for log in self._logs.values():
+            if log.end is None and (log.node == node or self._leases.get(log.node, now) <= now):
+                log.node = node
+                log.epoch += 1
+                claimed.append(OpenLog(stream_id=log.stream_id, epoch=log.epoch, entries=log.next))
+        self._leases[node] = now + lease_s
+        return claimed
+
+    async def renew(self, node: str, *, lease_s: float, now: float) -> None:
+        self._leases[node] = now + lease_s
+
+    async def request_cancel(self, stream_id: StreamId) -> bool:
+        log = self._logs.get(stream_id)
+        if log is None or log.end is not None:
+            return False
+        log.is_cancel_requested = True
+        return True
+
+    async def cancel_requests(self, node: str) -> list[StreamId]:
+        logs = self._logs.values()
+        return [log.stream_id for log in logs if log.is_cancel_requested and log.end is None and log.node == node]
+
+    async def erase(self, stream_id: StreamId) -> bool:
+        log = self._logs.get(stream_id)
+        if log is None:
+            return False
+        self._remove(log)
+        return True
+
+    async def trim(self, *, ended_before: float, max_bytes: int) -> int:
+        dropped = 0
+        sealed = [*self._full.values(), *self._bare.values()]
+        for log in sorted(sealed, key=lambda log: log.ended_at):
+            if log.ended_at >= ended_before and self._bytes <= max_bytes:
+                break
+            self._remove(log)
+            dropped += 1
+        return dropped
+
+    def _held(self, lease: Lease) -> _Log | None:
+        """Return the open log that ``lease`` still gives the right to write to."""
+        log = self._logs.get(lease.stream_id)
+        return log if log is not None and log.end is None and log.epoch == lease.epoch else None
+
+    def _append(self, append: Append) -> None:
+        log, segment = self._held(append.lease), append.segment
+        if log is None or segment.first != log.next:
+            return
+        log.segments.append(segment)
+        log.next = segment.next
+        log.bytes += len(segment.data)
+        self._bytes += len(segment.data)
+        self._open_segments[log.stream_id, segment.first] = log
+
+    def _seal(self, seal: Seal) -> None:
+        log = self._held(seal.lease)
+        if log is None:
+            return
+        log.end, log.entries, log.ended_at = seal.end, seal.entries, seal.ended_at
+        self._forget_order(log)
+        if log.keeps_content:
+            self._full[log.stream_id] = log
+        else:
+            self._drop_content(log)
+
+    def _evict(self) -> None:
+        while self._bytes + LOG_BYTES * len(self._logs) > self._max_bytes:
+            if self._full:
+                self._drop_content(self._full.popitem(last=False)[1])
+            elif self._bare:
+                self._remove(next(iter(self._bare.values())))
+            elif self._open_segments:
+                log = self._open_segments.popitem(last=False)[1]
+                size = len(log.segments.pop(0).data)
+                log.bytes -= size
+                self._bytes -= size
+            else:
+                return
+
+    def _drop_content(self, log: _Log) -> None:
+        """Keep the end of a sealed log alone."""
+        self._bytes -= log.bytes
+        log.bytes = 0
+        log.segments.clear()
+        log.next = Offset(0)
+        log.has_content = False
+        self._bare[log.stream_id] = log
+
+    def _remove(self, log: _Log) -> None:
+        self._forget_order(log)
+        self._full.pop(log.stream_id, None)
+        self._bare.pop(log.stream_id, None)
+        self._bytes -= log.bytes
+        del self._logs[log.stream_id]
+
+    def _forget_order(self, log: _Log) -> None:
+        if log.stream_id not in self._full:
+            for segment in log.segments:
+                self._open_segments.pop((log.stream_id, segment.first), None)
+
+
+class MemoryRecords:
+    """Keeps the newest ``max_records`` records in memory; records of ended requests give way first."""
+
+    def __init__(self, *, max_records: int) -> None:
+        self._max_records = max_records
+        self._records: OrderedDict[RequestId, Record] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Take the records over; the future is done already."""
+        for record in records:
+            self._records[record.id] = record
+        while len(self._records) > self._max_records:
+            ended = (record.id for record in self._records.values() if record.state.is_terminal)
+            del self._records[next(ended, next(iter(self._records)))]
+        return _done()
+
+    async def get(self, request_id: RequestId) -> Record | None:
+        return self._records.get(request_id)
+
+    async def of_stream(self, stream_id: StreamId) -> list[Record]:
+        return sorted((record for record in self._records.values() if record.stream_id == stream_id), key=_age)
+
+    async def newest(
+        self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
+    ) -> RecordPage:
+        records: Iterable[Record] = [record for record in self._records.values() if record.owner == owner]
+        if before is not None:
+            cursor = self._records.get(before)
+            if cursor is None or cursor.owner != owner:
+                return RecordPage([], has_more=False)
+            records = [record for record in records if _age(record) < _age(cursor)]
+        if state is not None:
+            records = [record for record in records if record.state is state]
+        found = nlargest(limit + 1, records, key=_age)
+        return RecordPage(found[:limit], has_more=len(found) > limit)
+
+    async def forget(self, stream_id: StreamId) -> bool:
+        doomed = [record.id for record in self._records.values() if record.stream_id == stream_id]
+        for request_id in doomed:
+            del self._records[request_id]
+        return bool(doomed)
+
+    async def trim(self, *, accepted_before: float) -> int:
+        doomed = [
+            record.id
+            for record in self._records.values()
+            if record.accepted_at < accepted_before and record.state.is_terminal
+        ]
+        for request_id in doomed:
+            del self._records[request_id]
+        return len(doomed)
+
+
+def _age(record: Record) -> tuple[float, str]:
+    """Sort key: oldest first, the id deciding between equal times."""
+    return record.accepted_at, record.id
+
+
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

@@ -1,0 +1,105 @@
+"""Records in a SQLite file. The columns are what queries ask for; the record itself is JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import msgspec
+
+from headrace.stores.sqlite.reader import Reader
+from headrace.stores.sqlite.rows import RowStatement
+from headrace.stores.sqlite.writer import Lane, Writer
+from headrace.stream.store import RecordPage
+from headrace.types.ids import RequestId, StreamId
+from headrace.types.outcome import State
+from headrace.types.record import Record
+
+TRIM_RECORDS = 500
+"""How many records one transaction of ``trim`` drops at most."""
+
+_SAVES = RowStatement("INSERT OR REPLACE INTO record VALUES", 8)
+
+_decode = msgspec.json.Decoder(Record).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class SqliteRecords:
+    """The record store of a ``SqliteDatabase``; entering it enters the database."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        reader: Reader,
+        *,
+        enter: Callable[[], Awaitable[object]],
+        leave: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lane = Lane()
+        self._enter = enter
+        self._leave = leave
+
+    async def __aenter__(self) -> Self:
+        await self._enter()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._leave()
+
+    def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        return self._writer.submit(partial(_save, records=tuple(records)), lane=self._lane)
+
+    async def get(self, request_id: RequestId) -> Record | None:
+        found = await self._select("SELECT body FROM record WHERE id = ?", request_id)
+        return found[0] if found else None
+
+    async def of_stream(self, stream_id: StreamId) -> list[Record]:
+        return await self._select("SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id", stream_id)
+
+    async def newest(
+        self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
+    ) -> RecordPage:
+        sql, values = "SELECT body FROM record WHERE owner = ?", [owner]
+        if before is not None:
+            sql += " AND (accepted_at, id) < (SELECT accepted_at, id FROM record WHERE id = ? AND owner = ?)"
+            values += [before, owner]
+        if state is not None:
+            sql += " AND state = ?"
+            values.append(state.value)
+        sql += " ORDER BY accepted_at DESC, id DESC LIMIT ?"
+        found = await self._select(sql, *values, limit + 1)
+        return RecordPage(found[:limit], has_more=len(found) > limit)
+
+    async def forget(self, stream_id: StreamId) -> bool:
+        sql = "DELETE FROM record WHERE stream_id = ?"
+        return await self._writer.submit(lambda connection: connection.execute(sql, (stream_id,)).rowcount > 0)
+
+    async def trim(self, *, accepted_before: float) -> int:
+        """Drop records in several short transactions, so that commits in between need not wait."""
+        sql = (
+            "DELETE FROM record WHERE rowid IN"
+            " (SELECT rowid FROM record WHERE accepted_at < ? AND is_ended ORDER BY accepted_at LIMIT ?)"
+        )
+        total = 0
+        while dropped := await self._writer.submit(
+            lambda connection: connection.execute(sql, (accepted_before, TRIM_RECORDS)).rowcount
+        ):
+            total += dropped
+        return total
+
+    async def _select(self, sql: str, *values: Any) -> list[Record]:
+        """Return the records whose bodies ``sql`` finds; decoded on the reader's thread."""
+        return await self._reader.run(lambda connection: [_decode(body) for (body,) in connection.execute(sql, values)])
+
+
+def _save(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    values: list[Any] = []
+    for record in records:
+        values += (record.id, record.stream_id, record.owner, record.accepted_at)
+        values += (record.state.is_terminal, record.state.value, record.model, _encode(record))
+    _SAVES.run(connection, values)

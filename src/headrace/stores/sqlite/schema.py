@@ -1,0 +1,153 @@
+"""The file: its tables, its version and how a connection to it is set up.
+
+Entries lie in ``segment``, which is only ever appended to. It has no index on the log: each row points to the previous
+segment of its log (``prev``, 0 for none), and ``log.tail`` to the last one. An index would be written in random order
+and cost 2.6 times the bytes. ``log.segment_floor`` says where to start looking for the tail of an open log.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from headrace.errors import StoreError
+from headrace.stores.sqlite.faults import store_error
+
+SCHEMA_VERSION = 1
+PAGE_BYTES = 4096
+WRITE_LOCK_WAIT_S = 5.0
+"""How long a write waits for a command of another process that is writing."""
+
+_TABLES = """
+CREATE TABLE log (
+    id INTEGER PRIMARY KEY,
+    stream_id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    node TEXT NOT NULL,               -- who holds the lease; until when: node.lease_until
+    epoch INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    keeps_content INTEGER NOT NULL,
+    segment_floor INTEGER NOT NULL,   -- no segment of this log has a smaller id
+    is_cancel_requested INTEGER NOT NULL DEFAULT 0,
+    ended_at REAL,                    -- this and what follows: null while it is open
+    entries INTEGER,
+    tail INTEGER,                     -- last segment, 0 for none
+    bytes INTEGER,                    -- of entries kept
+    has_content INTEGER,
+    "end" BLOB                        -- JSON
+);
+CREATE INDEX log_open ON log (node) WHERE ended_at IS NULL;
+CREATE INDEX log_ended ON log (ended_at, bytes) WHERE ended_at IS NOT NULL;
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    log INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    prev INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE TABLE garbage (
+    tail INTEGER PRIMARY KEY          -- last segment of a chain that no log owns any more
+);
+CREATE TABLE node (
+    name TEXT PRIMARY KEY,
+    lease_until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE record (
+    id TEXT PRIMARY KEY,
+    stream_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    accepted_at REAL NOT NULL,
+    is_ended INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    model TEXT NOT NULL,
+    body BLOB NOT NULL                -- the whole record as JSON
+);
+CREATE INDEX record_stream ON record (stream_id);
+CREATE INDEX record_owner ON record (owner, accepted_at, id);
+CREATE INDEX record_age ON record (accepted_at);
+"""
+
+
+def prepare(path: Path, *, create: bool) -> None:
+    """Make sure that the file exists and has this version's tables.
+
+    Args:
+        path: The database file. Created readable and writable by its owner alone; SQLite gives the files beside it
+            (``-wal``, ``-shm``) the same mode.
+        create: Whether a missing file is made or refused.
+
+    Raises:
+        StoreError: The file is missing, cannot be opened, is no Headrace database, or is a newer version's.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600))
+    except OSError as error:
+        raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
+    try:
+        with closing(_open(path)) as connection:
+            _create_tables(connection, path)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open the store {path}: {error}") from error
+
+
+def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
+    version = _number(connection, "PRAGMA user_version")
+    if version == SCHEMA_VERSION:
+        return
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a newer Headrace (schema {version}; this one knows {SCHEMA_VERSION})")
+    if _number(connection, "SELECT count(*) FROM sqlite_schema"):
+        raise StoreError(f"{path} is not a Headrace database")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    if _number(connection, "PRAGMA user_version") == 0:  # else another process made them just now
+        for statement in _TABLES.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _number(connection: sqlite3.Connection, sql: str) -> int:
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Return a connection for the writer thread: commits never wait for the disk, checkpoints are left to others.
+
+    Deleted text is overwritten with zeros, in free pages too (``secure_delete``; FAST would leave it there).
+    """
+    connection = _open(path)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Return a connection that can only read.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    try:
+        connection = _open(path)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+    return connection
+
+
+def connect_checkpointer(path: Path, *, wait_s: float) -> sqlite3.Connection:
+    """Return a connection for checkpoints, which waits for others at most ``wait_s`` seconds."""
+    connection = _open(path, wait_s=wait_s)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _open(path: Path, *, wait_s: float = WRITE_LOCK_WAIT_S) -> sqlite3.Connection:
+    # isolation_level None: the module begins no transaction of its own. Each connection is used by one thread at a
+    # time, but not always by the one that made it.
+    return sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from tests.stores.kit import append, opening, read_all, record, write, write_sealed
+
+from headrace.errors import StreamGone
+from headrace.stores.memory import LOG_BYTES, MemoryRecords, MemoryStore
+from headrace.stream.store import Batch
+from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.outcome import State
+
+
+async def test_commits_are_done_at_once() -> None:
+    store = MemoryStore(max_bytes=10_000)
+    assert store.is_bounded_by_readers
+    assert store.commit(Batch([opening("s")])).done()
+    assert MemoryRecords(max_records=1).save([record("r")]).done()
+
+
+async def test_entries_of_the_oldest_sealed_log_give_way_first_and_its_end_stays() -> None:
+    store = MemoryStore(max_bytes=3 * LOG_BYTES + 250)
+    await write(store, "open", [b"o" * 100])
+    await write_sealed(store, "old", [b"x" * 100])
+    await write_sealed(store, "new", [b"y" * 100])
+    found = await store.find(StreamId("old"))
+    assert found is not None
+    assert (found.has_content, found.entries) == (False, 1)
+    with pytest.raises(StreamGone):
+        await store.read(StreamId("old"), after=Offset(-1), max_bytes=1000)
+    assert await read_all(store, "open") == [b"o" * 100]
+    assert await read_all(store, "new") == [b"y" * 100]
+
+
+async def test_the_oldest_segments_of_open_logs_give_way_when_nothing_sealed_is_left() -> None:
+    store = MemoryStore(max_bytes=2 * LOG_BYTES + 300)
+    await write(store, "a", [b"a" * 100])
+    await write(store, "b", [b"b" * 100], [b"c" * 100])
+    await store.commit(Batch(appends=[append("a", 1, b"d" * 100)]))
+    with pytest.raises(StreamGone):
+        await store.read(StreamId("a"), after=Offset(-1), max_bytes=1000)
+    assert await read_all(store, "a", after=0) == [b"d" * 100]
+    assert await read_all(store, "b") == [b"b" * 100, b"c" * 100]
+    await store.commit(Batch(appends=[append("a", 2, b"e" * 100)]))
+    assert await read_all(store, "b", after=0) == [b"c" * 100]
+
+
+async def test_open_logs_give_way_after_sealed_ones_are_gone_altogether() -> None:
+    store = MemoryStore(max_bytes=LOG_BYTES + 150)
+    await write_sealed(store, "sealed", [b"x" * 100])
+    await write(store, "open", [b"a" * 100], [b"b" * 100])
+    assert await store.find(StreamId("sealed")) is None
+    assert await read_all(store, "open", after=0) == [b"b" * 100]
+
+
+async def test_what_was_evicted_is_not_counted_again_when_the_log_goes() -> None:
+    store = MemoryStore(max_bytes=LOG_BYTES + 150)
+    await write(store, "s", [b"a" * 100], [b"b" * 100])
+    await store.erase(StreamId("s"))
+    await write(store, "t", [b"c" * 100], [b"d" * 100])
+    assert await read_all(store, "t", after=0) == [b"d" * 100]
+    with pytest.raises(StreamGone):
+        await store.read(StreamId("t"), after=Offset(-1), max_bytes=1000)
+
+
+async def test_very_many_empty_logs_are_bounded_too() -> None:
+    store = MemoryStore(max_bytes=10 * LOG_BYTES)
+    for number in range(50):
+        await write_sealed(store, f"s{number}")
+    kept = [number for number in range(50) if await store.find(StreamId(f"s{number}"))]
+    assert kept == list(range(40, 50))
+
+
+async def test_evicted_space_is_used_again() -> None:
+    store = MemoryStore(max_bytes=LOG_BYTES + 1000)
+    await write(store, "s", *([b"x" * 100] for _ in range(50)))
+    assert len(await read_all(store, "s", after=39)) == 10
+
+
+async def test_records_of_ended_requests_give_way_first() -> None:
+    records = MemoryRecords(max_records=2)
+    await records.save([record("running", state=State.IN_PROGRESS), record("ended", state=State.FAILED)])
+    await records.save([record("new")])
+    assert await records.get(RequestId("ended")) is None
+    assert await records.get(RequestId("running")) is not None
+    await records.save([record("newer")])
+    assert await records.get(RequestId("running")) is None

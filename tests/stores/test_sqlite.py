@@ -1,0 +1,588 @@
+"""What the SQLite stores promise beyond ``test_conformance``: crashes, faults, threads, files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.stores.kit import (
+    PAGE,
+    append,
+    lines_of,
+    opening,
+    read_all,
+    record,
+    seal,
+    write,
+    write_sealed,
+)
+
+from headrace.errors import StoreError, StreamNotFound
+from headrace.stores.sqlite import SqliteDatabase, checkpoint, logs
+from headrace.stores.sqlite.chains import LogReader
+from headrace.stream.store import Batch, OpenLog, Store
+from headrace.types.ids import Offset, RequestId, StreamId
+
+S = StreamId("s")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "headrace.db"
+
+
+class Fault:
+    """A store that stalls or fails on demand."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.error: BaseException | None = None
+        self.reached = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self) -> None:
+        self.commits += 1
+        self.reached.set()
+        self.gate.wait()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def stall(self) -> None:
+        self.reached.clear()
+        self.gate.clear()
+
+
+@pytest.fixture
+def fault() -> Iterator[Fault]:
+    fault = Fault()
+    yield fault
+    fault.gate.set()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for another thread, some seconds at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (what is waited for is another thread's effect on a file)
+            await asyncio.sleep(0.005)
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def query(path: Path, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute(sql)]
+
+
+async def stall(store: Store, fault: Fault) -> asyncio.Future[None]:
+    """Stall the writer inside the commit of a new log named ``stalled``."""
+    fault.stall()
+    future = store.commit(Batch([opening("stalled")]))
+    await asyncio.to_thread(fault.reached.wait)
+    return future
+
+
+class TestCrash:
+    SCRIPT = """
+        import asyncio, os, signal, sys
+        from headrace.stores.sqlite import SqliteDatabase
+        from headrace.stream.store import Batch
+        from tests.stores.kit import append, opening, record, seal
+
+        async def main():
+            async with SqliteDatabase(sys.argv[1]) as database:
+                await database.store.commit(Batch([opening("s"), opening("done")], [append("done", 0, b"d")]))
+                await database.store.commit(Batch([], [append("s", 0, b"0", b"1")], [seal("done", 1)]))
+                await database.records.save([record("r")])
+                await database.store.commit(Batch(appends=[append("s", 2, b"2")]))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(main())
+    """
+
+    async def test_what_was_committed_survives_a_kill(self, path: Path) -> None:
+        command = [sys.executable, "-c", textwrap.dedent(self.SCRIPT), str(path)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
+        assert (await asyncio.to_thread(subprocess.run, command, env=environment, check=False)).returncode == -9
+        async with SqliteDatabase(path) as database:
+            store = database.store
+            assert await read_all(store, "s") == [b"0", b"1", b"2"]
+            claimed = await store.claim("node-a", lease_s=10.0, now=0.0)
+            assert claimed == [OpenLog(stream_id=S, epoch=2, entries=Offset(3))]
+            assert await database.records.get(RequestId("r")) is not None
+            await store.commit(Batch(appends=[append("s", 3, b"3", epoch=2)], seals=[seal("s", 4, epoch=2)]))
+            assert await read_all(store, "s") == [b"0", b"1", b"2", b"3"]
+            assert await read_all(store, "done") == [b"d"]
+
+    async def test_a_clean_restart_goes_on_where_it_was(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await write(database.store, "s", [b"0"])
+            await write(database.store, "t", [b"x"], [b"y"])
+        async with SqliteDatabase(path) as database:
+            await database.store.commit(Batch(appends=[append("s", 1, b"1"), append("t", 1, b"gap")]))
+            assert await read_all(database.store, "s") == [b"0", b"1"]
+            assert await read_all(database.store, "t") == [b"x", b"y"]
+
+
+class TestGroupCommit:
+    async def test_all_that_waits_goes_into_one_transaction_and_records_too(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            stalled = await stall(database.store, fault)
+            futures = [database.store.commit(Batch([opening(f"s{at}")])) for at in range(20)]
+            futures += [database.records.save([record(f"r{at}")]) for at in range(20)]
+            assert database.store.backlog() == 21
+            fault.gate.set()
+            await asyncio.gather(stalled, *futures)
+            assert fault.commits == 2
+            assert database.store.backlog() == 0
+
+    async def test_a_stalled_writer_blocks_neither_the_loop_nor_readers(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            await write(database.store, "s", [b"0"])
+            stalled = await stall(database.store, fault)
+            assert await read_all(database.store, "s") == [b"0"]
+            assert not stalled.done()
+            fault.gate.set()
+            await stalled
+
+    async def test_a_commit_whose_caller_was_cancelled_is_kept(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            (await stall(database.store, fault)).cancel()
+            fault.gate.set()
+            await write(database.store, "s", [b"0"])
+            assert await database.store.find(StreamId("stalled")) is not None
+            assert database.store.backlog() == 0
+
+    async def test_what_waits_is_bounded(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault, max_backlog_bytes=100_000) as database:
+            await write(database.store, "s")
+            stalled = await stall(database.store, fault)
+            taken = database.store.commit(Batch(appends=[append("s", 0, b"x" * 90_000)]))
+            refused = database.store.commit(Batch(appends=[append("s", 1, b"x" * 90_000)]))
+            with pytest.raises(StoreError, match="behind"):
+                await refused
+            fault.gate.set()
+            await asyncio.gather(stalled, taken)
+            await database.store.commit(Batch(appends=[append("s", 1, b"x" * 90_000)]))
+            assert len(await read_all(database.store, "s")) == 2
+
+
+class TestFaults:
+    async def test_a_full_disk_fails_the_commit_and_later_ones_are_tried_anew(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connections: list[sqlite3.Connection] = []
+        connect = sqlite3.connect
+
+        def remembered(*args: Any, **options: Any) -> sqlite3.Connection:
+            connections.append(connect(*args, **options))
+            return connections[-1]
+
+        monkeypatch.setattr(sqlite3, "connect", remembered)
+        async with SqliteDatabase(path) as database:
+            store = database.store
+            await write(store, "s", [b"0"])
+            limit_pages(connections, 25)
+            with pytest.raises(StoreError, match="full") as caught:
+                await store.commit(Batch([opening("t")], [append("s", 1, b"1" * 100_000)]))
+            assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+            assert await store.find(StreamId("t")) is None
+            limit_pages(connections, 1_000_000)
+            await store.commit(Batch([opening("u")], [append("s", 2, b"gap"), append("u", 0, b"u")]))
+            assert await read_all(store, "s") == [b"0"]
+            assert await read_all(store, "u") == [b"u"]
+            await store.commit(Batch(appends=[append("s", 1, b"1")]))
+            assert await read_all(store, "s") == [b"0", b"1"]
+
+    async def test_a_failed_transaction_leaves_nothing_of_any_batch(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            await write(database.store, "s", [b"0"])
+            stalled = await stall(database.store, fault)
+            fault.error = sqlite3.OperationalError("disk I/O error")
+            fault.gate.set()
+            with pytest.raises(StoreError, match="disk I/O error"):
+                await stalled
+            await database.store.commit(Batch(appends=[append("s", 1, b"1")], seals=[seal("s", 2)]))
+            assert await database.store.find(StreamId("stalled")) is None
+            assert await read_all(database.store, "s") == [b"0", b"1"]
+
+    async def test_bad_data_fails_its_own_batch_alone(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            stalled = await stall(database.store, fault)
+            before = database.store.commit(Batch([opening("before")], [append("before", 0, b"0")]))
+            bad = database.store.commit(Batch([opening("well"), opening("lone surrogate \ud800")]))
+            after = database.store.commit(Batch([opening("after")], [append("before", 1, b"1")]))
+            fault.gate.set()
+            await asyncio.gather(stalled, before, after)
+            with pytest.raises(StoreError) as caught:
+                await bad
+            assert "surrogate" not in str(caught.value)
+            assert await read_all(database.store, "before") == [b"0", b"1"]
+            assert await database.store.find(StreamId("well")) is None
+            assert await database.store.find(StreamId("after")) is not None
+
+    async def test_a_dead_writer_fails_what_is_in_flight_and_the_next_commit_revives_it(
+        self, path: Path, fault: Fault
+    ) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            await write(database.store, "s", [b"0"])
+            fault.error = RuntimeError("a bug")
+            with pytest.raises(StoreError) as caught:
+                await database.store.commit(Batch(appends=[append("s", 1, b"lost")]))
+            assert "a bug" not in str(caught.value)
+            assert database.store.backlog() == 0
+            await database.store.commit(Batch(appends=[append("s", 1, b"1")]))
+            assert await read_all(database.store, "s") == [b"0", b"1"]
+
+    async def test_what_waits_behind_a_dying_writer_is_tried_by_the_next_one(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            stalled = await stall(database.store, fault)
+            waiting = database.store.commit(Batch([opening("s")]))
+            fault.error = RuntimeError("a bug")
+            fault.gate.set()
+            with pytest.raises(StoreError):
+                await stalled
+            await waiting
+            assert await database.store.find(S) is not None
+
+    async def test_a_writer_that_cannot_connect_again_fails_commits_until_it_can(
+        self, path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            stalled = await stall(database.store, fault)
+            waiting = database.store.commit(Batch([opening("s")]))
+            with monkeypatch.context() as patch:
+                patch.setattr(sqlite3, "connect", refuse)
+                fault.error = RuntimeError("a bug")
+                fault.gate.set()
+                for future in (stalled, waiting, database.store.commit(Batch([opening("t")]))):
+                    with pytest.raises(StoreError):
+                        await future
+            await database.store.commit(Batch([opening("u")]))
+            assert [await database.store.find(StreamId(name)) is not None for name in "stu"] == [False, False, True]
+
+    async def test_a_writer_that_dies_while_closing_leaves_no_future_pending(self, path: Path, fault: Fault) -> None:
+        database = SqliteDatabase(path, before_commit=fault)
+        async with database:
+            stalled = await stall(database.store, fault)
+            waiting = database.store.commit(Batch([opening("s")]))
+            fault.error = RuntimeError("a bug")
+            asyncio.get_running_loop().call_later(0.02, fault.gate.set)
+        assert isinstance(stalled.exception(), StoreError)
+        assert waiting.exception() is None
+        assert query(path, "SELECT stream_id FROM log") == [S]
+
+
+def refuse(*_: Any, **__: Any) -> sqlite3.Connection:
+    raise sqlite3.OperationalError("unable to open database file")
+
+
+def limit_pages(connections: list[sqlite3.Connection], pages: int) -> None:
+    """Make the disk full at that size: the limit is a connection's own, so all get it."""
+    for connection in connections:
+        try:
+            connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+        except sqlite3.ProgrammingError:
+            continue  # closed
+
+
+class TestClosing:
+    async def test_what_was_handed_over_is_committed(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            futures = [database.store.commit(Batch([opening(f"s{at}")])) for at in range(50)]
+        assert all(future.done() and future.exception() is None for future in futures)
+        assert query(path, "SELECT count(*) FROM log") == [50]
+        assert not path.with_name("headrace.db-wal").exists()
+
+    async def test_a_closed_store_says_so(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            pass
+        with pytest.raises(StoreError, match="closed"):
+            await database.store.commit(Batch([opening("s")]))
+        with pytest.raises(StoreError, match="closed"):
+            await database.store.find(S)
+
+    async def test_a_stalled_writer_cannot_hold_up_closing(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault, close_wait_s=0.02) as database:
+            stalled = await stall(database.store, fault)
+            waiting = database.store.commit(Batch([opening("s")]))
+        for future in (stalled, waiting):
+            assert isinstance(future.exception(), StoreError)
+
+    async def test_the_database_is_open_while_either_store_is(self, path: Path) -> None:
+        database = SqliteDatabase(path)
+        async with database.records as records:
+            async with database.store as store:
+                await store.commit(Batch([opening("s")]))
+            await records.save([record("r")])
+            assert await records.get(RequestId("r")) is not None
+        with pytest.raises(StoreError, match="closed"):
+            await records.get(RequestId("r"))
+
+
+class TestFile:
+    @pytest.fixture
+    def text_file(self, path: Path) -> Path:
+        path.write_text("text, and rather a lot of it\n" * 200)
+        return path
+
+    async def test_only_the_owner_can_read_any_of_its_files(self, path: Path) -> None:
+        umask = os.umask(0)
+        try:
+            async with SqliteDatabase(path) as database:
+                await write(database.store, "s", [b"0"])
+                modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        finally:
+            os.umask(umask)
+        assert modes == {f"headrace.db{suffix}": 0o600 for suffix in ("", "-wal", "-shm", ".lock")}
+
+    async def test_a_second_server_is_refused_and_told_by_whom(self, path: Path) -> None:
+        async with SqliteDatabase(path):
+            with pytest.raises(StoreError) as caught:
+                async with SqliteDatabase(path):
+                    pass
+            assert str(path) in str(caught.value)
+            assert f"process {os.getpid()}" in str(caught.value)
+        async with SqliteDatabase(path):
+            pass
+
+    async def test_a_newer_schema_is_refused(self, path: Path) -> None:
+        async with SqliteDatabase(path):
+            pass
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        with pytest.raises(StoreError, match=r"newer Headrace \(schema 99"):
+            async with SqliteDatabase(path):
+                pass
+
+    async def test_another_programs_database_is_refused_and_left_as_it_was(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE bookmarks (url)")
+        before = contents(path.parent)
+        with pytest.raises(StoreError, match="not a Headrace database"):
+            async with SqliteDatabase(path):
+                pass
+        assert contents(path.parent)["headrace.db"] == before["headrace.db"]
+
+    async def test_what_is_no_database_is_refused(self, text_file: Path) -> None:
+        with pytest.raises(StoreError, match="not a database"):
+            async with SqliteDatabase(text_file):
+                pass
+
+    async def test_a_folder_that_does_not_exist_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="nowhere"):
+            async with SqliteDatabase(tmp_path / "nowhere" / "x.db"):
+                pass
+
+
+class TestCommandBesideTheServer:
+    async def test_it_sees_open_logs_and_can_ask_for_their_end(self, path: Path) -> None:
+        async with SqliteDatabase(path) as server, SqliteDatabase(path, exclusive=False) as command:
+            await write(server.store, "other", [b"x"])
+            await write(server.store, "s", [b"0"], [b"1"])
+            found = await command.store.find(S)
+            assert found is not None
+            assert found.entries == 2
+            assert await read_all(command.store, "s", max_bytes=1) == [b"0", b"1"]
+            await server.store.commit(Batch(appends=[append("s", 2, b"2")]))
+            assert await read_all(command.store, "s", after=1) == [b"2"]
+            assert await command.store.request_cancel(S)
+            assert await server.store.cancel_requests("node-a") == [S]
+            await server.store.commit(Batch(appends=[append("s", 3, b"3")]))
+            assert await read_all(server.store, "s") == [b"0", b"1", b"2", b"3"]
+
+    async def test_what_it_erases_is_gone_for_the_server_too(self, path: Path) -> None:
+        async with SqliteDatabase(path) as server, SqliteDatabase(path, exclusive=False) as command:
+            await write(server.store, "s", [b"0"])
+            await write(server.store, "other", [b"x"])
+            await command.store.erase(S)
+            await server.store.commit(Batch(appends=[append("s", 1, b"1"), append("other", 1, b"y")]))
+            with pytest.raises(StreamNotFound):
+                await server.store.read(S, after=Offset(-1), max_bytes=PAGE)
+            assert await read_all(server.store, "other") == [b"x", b"y"]
+        assert query(path, "SELECT count(*) FROM segment") == [2]
+
+
+class TestCheckpoints:
+    async def test_they_never_happen_in_a_commit(self, path: Path) -> None:
+        async with SqliteDatabase(path, checkpoint_after_bytes=1 << 40) as database:
+            await write(database.store, "s", *([b"x" * 100_000] for _ in range(60)))
+            assert size_of(path) < 200_000
+            assert size_of(path.with_name("headrace.db-wal")) > 6_000_000
+        assert size_of(path) > 6_000_000
+
+    async def test_a_thread_of_their_own_does_them_when_the_log_has_grown(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = set()
+        original = checkpoint._checkpoint
+
+        def noted(connection: sqlite3.Connection, mode: str) -> tuple[bool, int]:
+            threads.add(threading.current_thread().name)
+            return original(connection, mode)
+
+        monkeypatch.setattr(checkpoint, "_checkpoint", noted)
+        async with SqliteDatabase(path, checkpoint_after_bytes=100_000) as database:
+            await write(database.store, "s", *([b"x" * 50_000] for _ in range(10)))
+            await eventually(lambda: size_of(path) > 400_000)
+        assert threads == {"headrace-checkpoint"}
+
+
+class TestReading:
+    async def test_pages_of_one_segment_cost_as_much_per_entry_in_a_long_log_as_in_a_short_one(
+        self, path: Path
+    ) -> None:
+        async with SqliteDatabase(path) as database:
+            costs = [await steps_per_segment(database, f"s{length}", length) for length in (500, 5_000)]
+        assert costs[1] < 1.5 * costs[0]
+
+    async def test_finding_the_tail_of_a_running_log_does_not_look_at_others(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await write(database.store, "running", [b"0"])
+            await write(database.store, "other")
+            await database.store.commit(Batch(appends=[append("other", at, b"{}") for at in range(5_000)]))
+            async with steps(database) as counted:
+                assert await read_all(database.store, "running") == [b"0"]
+        assert counted.steps < 100
+
+    async def test_a_log_sealed_between_two_looks_is_read_to_its_end(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await write(database.store, "s", [b"0"])
+            before = database._tables.live(S)
+            await database.store.commit(Batch([], [append("s", 1, b"1")], [seal("s", 2)]))
+            reader = LogReader(lambda _: before)
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                assert lines_of(reader.read(connection, S, Offset(-1), PAGE)) == [b"0", b"1"]
+
+    async def test_chains_of_many_logs_are_forgotten_and_walked_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("headrace.stores.sqlite.chains.MAX_CHAINS", 2)
+        monkeypatch.setattr("headrace.stores.sqlite.chains.MAX_CHAIN_SEGMENTS", 5)
+        async with SqliteDatabase(path) as database:
+            for name in "abcd":
+                await write(database.store, name, *([b"%d" % at] for at in range(4)))
+            for at in range(4):
+                for name in "abcd":
+                    page = await database.store.read(StreamId(name), after=Offset(at - 1), max_bytes=1)
+                    assert lines_of(page) == [b"%d" % at]
+            assert len(database.store._logs._chains) == 1
+            assert database.store._logs._chain_segments == 4
+
+
+class Counter:
+    """Steps of SQLite's virtual machine, in tens."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self) -> int:
+        self.steps += 1
+        return 0
+
+
+@asynccontextmanager
+async def steps(database: SqliteDatabase) -> AsyncGenerator[Counter]:
+    """Count what reading logs costs."""
+    connection = database._log_reader._connection
+    assert connection is not None
+    counter = Counter()
+    connection.set_progress_handler(counter, 10)
+    yield counter
+    connection.set_progress_handler(None, 0)
+
+
+async def steps_per_segment(database: SqliteDatabase, name: str, length: int) -> float:
+    """Read a log of that many segments, one a page, and return what each cost."""
+    await database.store.commit(Batch([opening(name)], [append(name, at, b"{}") for at in range(length)]))
+    async with steps(database) as counter:
+        assert len(await read_all(database.store, name, max_bytes=1)) == length
+    return counter.steps / length
+
+
+class TestErasedText:
+    SECRET = b'{"content":"a secret that must go"}'
+
+    @pytest.mark.parametrize("how", ["erase", "trim", "keeps no content"])
+    async def test_it_is_soon_in_no_file(self, path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+        monkeypatch.setattr(checkpoint, "SCRUB_PAUSE_S", 0.0)
+        async with SqliteDatabase(path) as database:
+            store = database.store
+            secrets = [[self.SECRET * 200], [self.SECRET], [self.SECRET]]
+            await write_sealed(store, "s", *secrets, keeps_content=how != "keeps no content")
+            await write(store, "other", [b"x"])
+            if how == "erase":
+                await store.erase(S)
+            elif how == "trim":
+                await store.trim(ended_before=1e9, max_bytes=PAGE)
+            await eventually(lambda: not any(self.SECRET in data for data in contents(path.parent).values()))
+            assert await read_all(store, "other") == [b"x"]
+
+    async def test_long_interleaved_logs_are_swept_and_others_stay_whole(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logs, "SWEEP_SEGMENTS", 7)
+        names = ["a", "kept", "b", "c"]
+        async with SqliteDatabase(path) as database:
+            store = database.store
+            await store.commit(Batch([opening(name) for name in names]))
+            for at in range(50):
+                await store.commit(Batch(appends=[append(name, at, b"%d" % at) for name in names]))
+            await store.commit(Batch(seals=[seal("a", 50)]))
+            await store.trim(ended_before=1e9, max_bytes=PAGE)
+            for name in ("b", "c"):
+                await store.erase(StreamId(name))
+            assert await read_all(store, "kept") == [b"%d" % at for at in range(50)]
+        assert query(path, "SELECT count(*) FROM segment") == [50]
+        assert query(path, "SELECT count(*) FROM garbage") == [0]
+
+    async def test_a_sweep_that_a_crash_cut_short_is_finished_by_the_next_process(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await write_sealed(database.store, "s", [b"0"], [b"1"])
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("INSERT INTO garbage SELECT tail FROM log")
+            connection.execute("DELETE FROM log")
+        async with SqliteDatabase(path):
+            pass
+        assert query(path, "SELECT count(*) FROM segment") == [0]
+
+    async def test_a_sweep_that_fails_is_taken_up_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(logs, "_DELETE_DOOMED", "DELETE FROM no_such_table")
+        async with SqliteDatabase(path) as database:
+            await write_sealed(database.store, "s", [b"0"])
+            assert await database.store.erase(S)
+            await write(database.store, "t", [b"x"])
+            monkeypatch.undo()
+            await database.store.commit(Batch(appends=[append("t", 1, b"y")]))
+        assert query(path, "SELECT count(*) FROM segment") == [2]
+
+
+async def test_a_write_waits_for_another_process_that_is_writing(path: Path) -> None:
+    async with SqliteDatabase(path) as database:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            future = database.store.commit(Batch([opening("s")]))
+            started = time.monotonic()
+            await asyncio.sleep(0.05)
+            assert not future.done()
+            other.execute("COMMIT")
+        await future
+        assert time.monotonic() - started < 5
