@@ -1,0 +1,20 @@
+"""The scripted engine: a public fake that does exactly what its script says, in process or over HTTP."""
+
+from headrace.engines.scripted.engine import ScriptedEngine
+from headrace.engines.scripted.faults import Fault
+from headrace.engines.scripted.generation import ScriptedGeneration
+from headrace.engines.scripted.records import RequestRecord, Summary
+from headrace.engines.scripted.script import Script, ToolCall
+from headrace.engines.scripted.server import SimulatorServer, serve
+
+__all__ = [
+    "Fault",
+    "RequestRecord",
+    "Script",
+    "ScriptedEngine",
+    "ScriptedGeneration",
+    "SimulatorServer",
+    "Summary",
+    "ToolCall",
+    "serve",
+]

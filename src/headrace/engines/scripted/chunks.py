@@ -1,0 +1,157 @@
+"""The JSON of a plan's chunks, put together from bytes that are prepared once an answer.
+
+Shape: OpenAI's ``chat.completion.chunk`` (https://platform.openai.com/docs/api-reference/chat-streaming/streaming).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from headrace.engines.scripted.faults import SplitUtf8
+from headrace.engines.scripted.plan import Plan, words_of
+from headrace.engines.scripted.script import ToolCall
+
+SENT_AT = b'"sent_at":                 0'
+"""Place for a timestamp. No text can hold these bytes: inside a JSON string the quotes would be escaped."""
+
+_NO_DELTA = b"{}"
+_NULL = b"null"
+_DRAWN_WORDS = 2048
+"""Words drawn for one choice; a longer text repeats them."""
+
+_WORDS = (
+    b" a", b" and", b" answer", b" are", b" as", b" at", b" bank", b" below", b" bridge", b" by", b" channel", b" clear",
+    b" current", b" down", b" drop", b" every", b" falls", b" field", b" flows", b" for", b" from", b" gate", b" height",
+    b" in", b" is", b" it", b" keeps", b" lake", b" level", b" long", b" low", b" mill", b" more", b" never", b" not",
+    b" of", b" on", b" over", b" path", b" pool", b" rain", b" river", b" runs", b" slow", b" so", b" spring", b" steady",
+    b" stone", b" stream", b" that", b" the", b" then", b" through", b" to", b" turns", b" under", b" water", b" wheel",
+    b" when", b" which", b" wide", b" with", b" without", b" work",
+)  # fmt: skip
+_WIDE_WORDS = tuple(
+    word.encode()
+    for word in (" Grüße", " água", " вода", " νερό", " 水車", " 川の", " 물레", " नदी", " 🌊", " 👩‍🔧 né")
+)
+
+
+def stamp(monotonic_s: float) -> bytes:
+    """Return ``SENT_AT`` filled in, as long as it was."""
+    return b'"sent_at":%18.6f' % monotonic_s
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return compact JSON; text stays UTF-8."""
+    return msgspec.json.encode(value)
+
+
+class ChunkWriter:
+    """Writes the chunks of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":%b' % (
+            json_bytes(plan.id),
+            plan.created,
+            json_bytes(plan.model),
+            b'"fp_scripted"',
+        )
+        if plan.script.pad_bytes:
+            self._head += b',"padding":"%b"' % (b"x" * plan.script.pad_bytes)
+        if plan.script.timestamps:
+            self._head += b"," + SENT_AT
+        self._starts = [self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(plan.n)]
+
+    def delta(self, index: int, delta: bytes, logprobs: bytes = _NULL) -> bytes:
+        """Return the chunk that carries the JSON object ``delta`` for choice ``index``."""
+        return self._starts[index] + delta + b',"logprobs":' + logprobs + b',"finish_reason":null}]}'
+
+    def role(self, index: int) -> bytes:
+        """Return the chunk that begins choice ``index``."""
+        return self.delta(index, b'{"role":"assistant","content":""}')
+
+    def finish(self, index: int, reason: str) -> bytes:
+        """Return the chunk that ends choice ``index``."""
+        return self._starts[index] + b'{},"logprobs":null,"finish_reason":%b}]}' % json_bytes(reason)
+
+    def usage(self, completion_tokens: int) -> bytes:
+        """Return the chunk with the usage object and no choice."""
+        return self._head + b',"choices":[],"usage":%b}' % json_bytes(usage_of(self._plan, completion_tokens))
+
+
+def usage_of(plan: Plan, completion_tokens: int) -> dict[str, int]:
+    """Return OpenAI's usage object."""
+    return {
+        "prompt_tokens": plan.prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": plan.prompt_tokens + completion_tokens,
+    }
+
+
+def text_delta(text: bytes) -> bytes:
+    """Return the delta that adds ``text``, which is the inside of a JSON string."""
+    return b'{"content":"' + text + b'"}'
+
+
+def rounds(plan: Plan, writer: ChunkWriter) -> Iterator[tuple[bytes, ...]]:
+    """Yield, for each delta number from 0, its chunk for every choice."""
+    streams = [deltas_of(plan, index) for index in range(plan.n)]
+    write = writer.delta
+    if plan.n == 1:
+        for delta, logprobs in streams[0]:
+            yield (write(0, delta, logprobs),)
+        return
+    for deltas in zip(*streams, strict=True):
+        yield tuple(write(index, delta, logprobs) for index, (delta, logprobs) in enumerate(deltas))
+
+
+def deltas_of(plan: Plan, index: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every delta of choice ``index`` with its logprobs, both JSON."""
+    return itertools.islice(_deltas(plan, index), plan.rounds)
+
+
+def _texts(plan: Plan, index: int) -> Iterator[bytes]:
+    """Yield the text deltas of choice ``index``, each as the inside of a JSON string."""
+    script = plan.script
+    exact = script.deltas if script.deltas is not None else None if script.text is None else words_of(script.text)
+    if exact is None:
+        return itertools.islice(_drawn(plan, index), plan.text_tokens)
+    return itertools.islice(itertools.cycle([json_bytes(piece)[1:-1] for piece in exact]), plan.text_tokens)
+
+
+def _drawn(plan: Plan, index: int) -> Iterator[bytes]:
+    words = _WIDE_WORDS if isinstance(plan.script.fault, SplitUtf8) else _WORDS
+    draw = random.Random(f"{plan.seed}:{index}")  # noqa: S311 (words, no secret)
+    chosen = draw.choices(words, k=min(plan.text_tokens, _DRAWN_WORDS))
+    first = chosen[0].strip().capitalize() if chosen else b""
+    return itertools.chain([first], itertools.islice(itertools.cycle(chosen), 1, None))
+
+
+def _deltas(plan: Plan, index: int) -> Iterator[tuple[bytes, bytes]]:
+    script = plan.script
+    for word in words_of(script.reasoning or ""):
+        yield json_bytes({script.reasoning_field: word}), _NULL
+    for text in _texts(plan, index):
+        yield text_delta(text), (_logprobs(text) if plan.has_logprobs else _NULL)
+    for position, call in enumerate(script.tool_calls):
+        call_id = call.id or f"call_{plan.id[-12:]}{index:03d}{position:03d}"
+        for part in _tool_parts(call, call_id):
+            yield json_bytes({"tool_calls": [{"index": position, **part}]}), _NULL
+
+
+def _tool_parts(call: ToolCall, call_id: str) -> Iterator[dict[str, Any]]:
+    yield {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+    for start in range(0, len(call.arguments), call.fragment_chars):
+        yield {"function": {"arguments": call.arguments[start : start + call.fragment_chars]}}
+
+
+def _logprobs(text: bytes) -> bytes:
+    """Return made-up log probabilities of one token."""
+    raw = list(msgspec.json.decode(b'"' + text + b'"', type=str).encode())
+    return b'{"content":[{"token":"%b","logprob":-0.25,"bytes":%b,"top_logprobs":[]}],"refusal":null}' % (
+        text,
+        json_bytes(raw),
+    )

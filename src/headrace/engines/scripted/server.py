@@ -1,0 +1,234 @@
+"""The simulator: an OpenAI-compatible server that plays scripts, and remembers what its clients did.
+
+::
+
+    POST   /v1/chat/completions   plays the request's script, streamed or blocking
+    GET    /v1/models
+    GET    /simulator/requests    the last requests, newest last (``RequestRecord``)
+    DELETE /simulator/requests    forgets them
+    GET    /simulator/summary     counts (``Summary``)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl as ssl_module
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from headrace.engines.scripted.connection import Answer, Connection, HttpRequest
+from headrace.engines.scripted.plan import plan_of, read_request
+from headrace.engines.scripted.records import Records, RequestRecord, shown_headers
+from headrace.engines.scripted.script import Script
+from headrace.engines.scripted.steps import Reply, error_body
+from headrace.engines.scripted.timetable import LoopTime, Timetable
+from headrace.engines.scripted.wire import packets_of, packets_of_reply
+from headrace.errors import ClientRequestError
+
+DEFAULT_MAX_RECORDS = 20_000
+_BACKLOG = 4096
+_CHAT = "/v1/chat/completions"
+
+
+class SimulatorServer:
+    """Serves while entered, on the running loop. Leaving it drops all connections."""
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        default: Script | None = None,
+        models: Sequence[str] = ("scripted",),
+        ssl: ssl_module.SSLContext | None = None,
+        max_records: int = DEFAULT_MAX_RECORDS,
+    ) -> None:
+        """Prepare; nothing is bound before entering.
+
+        Args:
+            host: Address to bind.
+            port: Port to bind; 0 takes a free one, see ``port``.
+            default: The script of requests that do not say otherwise.
+            models: Names served; a request for another one is 404.
+            ssl: Serves TLS.
+            max_records: How many requests are remembered.
+        """
+        self._host = host
+        self._port = port
+        self._default = default or Script()
+        self._models = tuple(models)
+        self._ssl = ssl
+        self._connections: set[Connection] = set()
+        self._all_closed = asyncio.Event()
+        self._serial = 0
+        self.records = Records(max_records)
+        self._routes: dict[str, dict[str, Callable[[HttpRequest], Answer]]] = {
+            _CHAT: {"POST": self._chat},
+            "/v1/models": {"GET": self._list_models},
+            "/simulator/requests": {"GET": self._list_requests, "DELETE": self._forget_requests},
+            "/simulator/summary": {"GET": self._summary},
+        }
+
+    async def __aenter__(self) -> Self:
+        """Bind and serve.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        self.timetable = Timetable(LoopTime(loop))
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop), self._host, self._port, ssl=self._ssl, backlog=_BACKLOG
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self.timetable.clear()
+        self._all_closed.clear()
+        for connection in tuple(self._connections):
+            connection.abort()
+        if self._connections:
+            await self._all_closed.wait()
+        await self._server.wait_closed()
+
+    @property
+    def port(self) -> int:
+        """The port, once entered."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Base URL for clients, with ``/v1``."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._ssl else 'http'}://{host}:{self._port}/v1"
+
+    # For connections
+
+    def opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self.records.connections += 1
+        self.records.open_connections += 1
+
+    def closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self.records.open_connections -= 1
+        if not self._connections:
+            self._all_closed.set()
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """Return the answer to any request."""
+        methods = self._routes.get(request.path)
+        if methods is None:
+            return _error(request, 404, f"no such path: {request.path}")
+        route = methods.get(request.method)
+        if route is None:
+            allow = ", ".join(methods)
+            return _error(request, 405, f"{request.path} takes {allow}", headers=(("allow", allow),))
+        return route(request)
+
+    # Routes
+
+    def _chat(self, request: HttpRequest) -> Answer:
+        self._serial += 1
+        record = RequestRecord(
+            id="",
+            model="",
+            body_bytes=len(request.body),
+            headers=shown_headers(request.headers),
+            connection=request.connection,
+            request=request.number,
+            accepted_at=request.accepted_s,
+        )
+        self.records.add(record)
+        try:
+            chat, script = read_request(request.body, self._default)
+        except ClientRequestError as error:
+            return _error(request, error.status, error.message, param=error.param, record=record)
+        record.model = chat.model
+        if chat.model not in self._models:
+            message = f"the model `{chat.model}` does not exist"
+            return _error(request, 404, message, code="model_not_found", param="model", record=record)
+        plan = plan_of(chat, script, serial=self._serial, created=int(time.time()))
+        record.id = plan.id
+        packets = packets_of(plan, keep_alive=request.keep_alive, is_http10=request.is_http10)
+        return Answer(packets=packets, record=record, is_stamped=script.timestamps)
+
+    def _list_models(self, request: HttpRequest) -> Answer:
+        models = [{"id": name, "object": "model", "created": 0, "owned_by": "headrace"} for name in self._models]
+        return _json(request, {"object": "list", "data": models})
+
+    def _list_requests(self, request: HttpRequest) -> Answer:
+        return _json(request, self.records.all())
+
+    def _forget_requests(self, request: HttpRequest) -> Answer:
+        self.records.forget()
+        return _answer(request, Reply(0, 204, b""))
+
+    def _summary(self, request: HttpRequest) -> Answer:
+        return _json(request, self.records.summary())
+
+
+async def serve(
+    host: str,
+    port: int,
+    default: Script | None = None,
+    *,
+    models: Sequence[str] = ("scripted",),
+    ssl: ssl_module.SSLContext | None = None,
+    on_ready: Callable[[SimulatorServer], None] | None = None,
+) -> None:
+    """Run a simulator until SIGINT, SIGTERM or cancellation. Best run by ``uvloop.run``.
+
+    Args:
+        host: Address to bind.
+        port: Port to bind; 0 takes a free one.
+        default: The script of requests that do not say otherwise.
+        models: Names served.
+        ssl: Serves TLS.
+        on_ready: Called once it serves, for instance to print ``server.url``.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    async with SimulatorServer(host, port, default=default, models=models, ssl=ssl) as server:
+        with contextlib.ExitStack() as handlers:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stopped.set)
+                handlers.callback(loop.remove_signal_handler, number)
+            if on_ready is not None:
+                on_ready(server)
+            await stopped.wait()
+
+
+def _answer(request: HttpRequest, reply: Reply, record: RequestRecord | None = None) -> Answer:
+    return Answer(packets=packets_of_reply(reply, keep_alive=request.keep_alive), record=record)
+
+
+def _json(request: HttpRequest, value: Any) -> Answer:
+    return _answer(request, Reply(0, 200, msgspec.json.encode(value), (("content-type", "application/json"),)))
+
+
+def _error(
+    request: HttpRequest,
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    headers: tuple[tuple[str, str], ...] = (),
+    record: RequestRecord | None = None,
+) -> Answer:
+    body = error_body(message, type="invalid_request_error", code=code, param=param)
+    return _answer(request, Reply(0, status, body, (("content-type", "application/json"), *headers)), record)
