@@ -1,0 +1,113 @@
+"""The ASGI application: a table of routes, and one place where errors become answers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from headrace.delivery.consumer import ConsumerClosed
+from headrace.errors import ClientRequestError, RelayError
+from headrace.http.asgi import Receive, Scope, Send
+from headrace.http.chat import chat_completions
+from headrace.http.exchange import Exchange
+from headrace.http.health import healthz, metrics, models, readyz
+from headrace.http.node import Node
+from headrace.http.streams import cancel_stream, erase_stream, follow_stream, list_streams, show_stream
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One endpoint. ``{name}`` in the path matches one segment."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+ROUTES = (
+    Route("POST", "/v1/chat/completions", chat_completions),
+    Route("GET", "/v1/models", models),
+    Route("GET", "/v1/streams", list_streams),
+    Route("GET", "/v1/streams/{stream_id}", show_stream),
+    Route("DELETE", "/v1/streams/{stream_id}", erase_stream),
+    Route("GET", "/v1/streams/{stream_id}/events", follow_stream),
+    Route("POST", "/v1/streams/{stream_id}/cancel", cancel_stream),
+    Route("GET", "/healthz", healthz),
+    Route("GET", "/readyz", readyz),
+    Route("GET", "/metrics", metrics),
+)
+
+
+class App:
+    """Routes one request to its handler."""
+
+    def __init__(self, node: Node, routes: tuple[Route, ...] = ROUTES) -> None:
+        self._node = node
+        self._routes = routes
+        self._fixed = {(route.method, route.path): route.handler for route in routes if "{" not in route.path}
+        self._patterns = [(route, _pattern(route.path)) for route in routes if "{" in route.path]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            # No WebSocket is served here yet; ASGI closes an unanswered handshake as 403.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        params: dict[str, str] = {}
+        handler = self._fixed.get((scope["method"], scope["path"])) or self._match(scope, params)
+        exchange = Exchange(self._node, scope, receive, send, params)
+        try:
+            await (handler or self._no_such)(exchange)
+        except ConsumerClosed:
+            # The client left while it was served: there is nobody to answer.
+            return
+        except RelayError as error:
+            if exchange.has_started:
+                raise
+            self._node.metrics.rejected(error.status)
+            await exchange.respond_error(error)
+        except Exception:
+            # The boundary of one request: whatever went wrong in it must not say more than that to the client.
+            logger.exception("request %s failed", exchange.request_id)
+            if exchange.has_started:
+                raise
+            await exchange.respond_error(RelayError("the relay failed on this request; its log says why"))
+
+    def _match(self, scope: Scope, params: dict[str, str]) -> Handler | None:
+        for route, pattern in self._patterns:
+            found = pattern.fullmatch(scope["path"])
+            if found is not None and route.method == scope["method"]:
+                params.update(found.groupdict())
+                return route.handler
+        return None
+
+    async def _no_such(self, exchange: Exchange) -> None:
+        """Say which endpoints there are.
+
+        Raises:
+            ClientRequestError: Always.
+        """
+        path, method = exchange.path, exchange.method
+        methods = sorted(
+            {route.method for route in self._routes if route.path == path}
+            | {route.method for route, pattern in self._patterns if pattern.fullmatch(path)}
+        )
+        if methods:
+            raise ClientRequestError(
+                f"{method} is not allowed here; allowed: {', '.join(methods)}",
+                status=405,
+                code="method_not_allowed",
+            )
+        known = ", ".join(f"{route.method} {route.path}" for route in self._routes)
+        raise ClientRequestError(
+            f"there is no endpoint {path[:200]!r}; there are: {known}", status=404, code="endpoint_not_found"
+        )
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))

@@ -1,0 +1,25 @@
+"""What ``headrace serve`` prints when it is ready: things to try."""
+
+from __future__ import annotations
+
+_TEXT = """\
+Headrace {version} listens on {url}
+
+  curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  for chunk in client.chat.completions.create(model="{model}", stream=True,
+          messages=[{{"role": "user", "content": "Why is the sky blue?"}}]):
+      print(chunk.choices[0].delta.content or "", end="", flush=True)
+
+Streams: {url}/v1/streams   Metrics: {url}/metrics   Stop: Ctrl-C
+
+"""
+
+
+def banner(host: str, port: int, model: str | None, *, version: str) -> str:
+    """Return the text; ``model`` None when only the engine knows its models."""
+    shown = f"[{host}]" if ":" in host else host
+    return _TEXT.format(version=version, url=f"http://{shown}:{port}", model=model or "MODEL")

@@ -1,0 +1,176 @@
+"""One HTTP exchange over raw ASGI: the request as handlers read it, and the few ways to answer it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from headrace.delivery.consumer import Consumer, ConsumerClosed, Peer
+from headrace.errors import ClientRequestError, RelayError
+from headrace.http.asgi import Headers, Receive, Scope, Send
+from headrace.http.node import Node, new_request_id
+from headrace.protocol.errors import error_body
+from headrace.types.outcome import Cause
+
+NO_BUFFERING: Headers = [
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+"""What keeps proxies from holding a stream back."""
+
+
+class NoPeer:
+    """Stands in where the server tells nothing of its connection: slow clients are then the server's business."""
+
+    def abort(self) -> None:
+        return
+
+    def write_buffer_bytes(self) -> int:
+        return 0
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        node: The node that serves it.
+        scope: The ASGI scope.
+        receive: The ASGI receive callable.
+        send: The ASGI send callable.
+        params: What the route's pattern matched.
+    """
+
+    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send, params: dict[str, str]) -> None:
+        self.node = node
+        self.params = params
+        self.request_id = new_request_id()
+        self.has_started = False
+        """Whether the response head is out."""
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+
+    # --- the request
+
+    @property
+    def method(self) -> str:
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def peer(self) -> Peer:
+        extensions: dict[str, Any] = self._scope.get("extensions") or {}
+        peer: Peer | None = extensions.get("headrace.connection")
+        return peer if peer is not None else NoPeer()
+
+    def headers(self) -> dict[bytes, bytes]:
+        """Return the request headers by lower-case name; of a repeated one the last."""
+        return dict(self._scope["headers"])
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters; of a repeated one the last.
+
+        Raises:
+            ClientRequestError: It is no query string.
+        """
+        raw = self._scope.get("query_string", b"")
+        try:
+            found = parse_qs(raw.decode("ascii"), keep_blank_values=True, max_num_fields=32)
+        except (UnicodeDecodeError, ValueError) as error:
+            raise ClientRequestError("the query string is not valid") from error
+        return {name: values[-1] for name, values in found.items()}
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            ClientRequestError: It is larger than the limit (413), or did not arrive in time (408).
+        """
+        try:
+            async with asyncio.timeout(self.node.body_timeout_s):
+                return await self._read_body()
+        except TimeoutError:
+            raise ClientRequestError("the request body did not arrive in time", status=408) from None
+
+    async def _read_body(self) -> bytes:
+        limit = self.node.max_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConsumerClosed(Cause.CLIENT_GONE)
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise ClientRequestError(f"the request body is larger than {limit} bytes", status=413)
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    # --- the answer
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the response head, with the request's id."""
+        self.has_started = True
+        all_headers = [*headers, (b"x-request-id", self.request_id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+
+    async def send(self, body: bytes) -> None:
+        """Send a part of the response body; waits while the peer takes nothing."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the response body."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def respond(
+        self, status: int, body: bytes, *, content_type: bytes = b"application/json", headers: Headers | None = None
+    ) -> None:
+        """Send a whole response."""
+        head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *(headers or [])]
+        await self.start(status, head)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def respond_json(self, value: Any, *, status: int = 200, headers: Headers | None = None) -> None:
+        await self.respond(status, msgspec.json.encode(value), headers=headers)
+
+    async def respond_error(self, error: RelayError, *, headers: Headers | None = None) -> None:
+        """Send an error in OpenAI's shape."""
+        body = error_body(message=error.message, type=error.type, code=error.code, param=error.param)
+        head = list(headers or [])
+        if error.retry_after_s is not None:
+            head.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        await self.respond(error.status, body, headers=head)
+
+    async def watched(self, consumer: Consumer, answer: Awaitable[None]) -> None:
+        """Await ``answer`` while watching for the client to leave, which closes the consumer at once."""
+        failure: RelayError | None = None
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(self._watch(consumer), name="watch for disconnect")
+            try:
+                await answer
+            except ConsumerClosed:
+                # The server must see the connection gone before the handler returns, or takes the answer for incomplete.
+                self.peer.abort()
+                await watcher
+            except RelayError as error:
+                failure = error
+            finally:
+                watcher.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _watch(self, consumer: Consumer) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        consumer.close(Cause.CLIENT_GONE)

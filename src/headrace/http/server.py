@@ -1,0 +1,293 @@
+"""The composition of a node: the one place that builds concrete engines, stores and the server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import uvicorn
+import uvloop
+
+from headrace._version import __version__
+from headrace.engines.embedded import MODEL_NAME, EmbeddedEngine
+from headrace.engines.openai import OpenAIEngine
+from headrace.errors import SettingsError
+from headrace.http.app import App
+from headrace.http.banner import banner
+from headrace.http.guard import Guard, GuardedApp
+from headrace.http.node import Node, system_clocks
+from headrace.http.protocol import Connections, relay_protocol
+from headrace.observe.metrics import Metrics
+from headrace.pump.committer import Committer
+from headrace.pump.housekeeping import Housekeeper, Retention
+from headrace.pump.recovery import recover
+from headrace.pump.supervisor import Supervisor
+from headrace.pump.tick import Tick
+from headrace.settings import Settings
+from headrace.stores.url import open_stores
+from headrace.stream.sweep import Sweep
+from headrace.types.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+NODE = "local"
+"""Name under which this process holds its leases: one process serves a SQLite file."""
+
+LEASE_S = 30.0
+"""How long another node must not take over the streams of one that is silent."""
+
+SEND_BUFFER_BYTES = 64 * 1024
+"""Kernel send buffer of a client's connection (the kernel doubles it). By default a loopback peer that never reads
+still swallows over 4 MB, so that nobody would see that it takes nothing."""
+
+NOTSENT_LOWAT_BYTES = 16 * 1024
+"""Unsent bytes up to which the kernel asks for more (``tcp(7)``, TCP_NOTSENT_LOWAT)."""
+
+BACKLOG = 4096
+"""Connections that the kernel holds until they are accepted."""
+
+RESERVED_FILES = 256
+"""Descriptors kept for the store, the engine's idle connections and the process itself."""
+
+
+def serve(settings: Settings, *, environ: Mapping[str, str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return.
+
+    Raises:
+        SettingsError: The settings name something that does not exist here.
+        StoreError: The store cannot be opened.
+    """
+    logging.basicConfig(
+        level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # What uvicorn says of its own life is said here already.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, os.environ if environ is None else environ))
+
+
+async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
+    max_connections = settings.server.max_connections or _raise_open_files() // 2
+    # Bound first, so that an address in use is found out before anything is opened; it listens once recovery is done.
+    with contextlib.closing(bind(settings)) as bound:
+        async with running_node(settings, environ) as node:
+            connections = Connections(
+                max_connections=max_connections,
+                max_head_bytes=settings.server.max_head_bytes,
+                head_timeout_s=settings.server.head_timeout_s,
+                on_refused=node.metrics.rejected,
+            )
+            guard = Guard(allowed_hosts=settings.server.allowed_hosts, cors_origins=settings.server.cors_origins)
+            app = GuardedApp(App(node), guard, on_refused=node.metrics.rejected)
+            await _listen(app, connections, bound, node, drain_s=settings.timeouts.drain_s)
+
+
+async def _listen(
+    app: GuardedApp, connections: Connections, bound: socket.socket, node: Node, *, drain_s: float
+) -> None:
+    """Answer requests until a signal comes and what runs has been drained."""
+    config = uvicorn.Config(
+        app,
+        http=relay_protocol(connections),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        backlog=BACKLOG,
+    )
+    host, port = bound.getsockname()[:2]
+    model = node.models[0] if node.models else None
+    server = _Server(config, greeting=banner(host, port, model, version=__version__))
+    # What lives as long as the process need not be looked at by every collection.
+    gc.collect()
+    gc.freeze()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_drain_on_signal(server, node, drain_s), name="drain on signal")
+        await server.serve(sockets=[bound])
+
+
+@asynccontextmanager
+async def running_node(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Node]:
+    """Open stores and engine, close what a crash left open, and run the node until the block ends.
+
+    Raises:
+        SettingsError: The settings name something that does not exist here.
+        StoreError: The store cannot be opened, or the streams that a crash left cannot be closed.
+    """
+    clocks, loop = system_clocks(), asyncio.get_running_loop()
+    metrics, sweep = Metrics(), Sweep()
+    async with AsyncExitStack() as stack:
+        store, records = await stack.enter_async_context(open_stores(settings.store.url))
+        for record in await recover(store, records, node=NODE, lease_s=LEASE_S, wall_time=clocks.wall_time):
+            if record.cause is not None:
+                metrics.recovered(record.state, record.cause)
+        engine, models = _engine(settings, environ)
+        await stack.enter_async_context(engine)
+        committer = Committer(
+            store,
+            records,
+            commit_wait_s=settings.timeouts.commit_wait_s,
+            observer=metrics,
+            clock=clocks.monotonic_s,
+            loop=loop,
+        )
+        tick = Tick(
+            committer,
+            interval_s=settings.stream.flush_interval_ms / 1000,
+            observer=metrics,
+            clock=clocks.monotonic_s,
+            loop=loop,
+        )
+        supervisor = await stack.enter_async_context(
+            Supervisor(
+                engine=engine,
+                committer=committer,
+                tick=tick,
+                sweep=sweep,
+                timeouts=settings.timeouts,
+                limits=settings.limits,
+                on_malformed=settings.engine.on_malformed_chunk,
+                is_memory_only=store.is_bounded_by_readers,
+                node=NODE,
+                clocks=clocks,
+                observer=metrics,
+            )
+        )
+        housekeeper = Housekeeper(
+            store=store,
+            records=records,
+            committer=committer,
+            supervisor=supervisor,
+            node=NODE,
+            lease_s=LEASE_S,
+            retention=Retention(settings.store.retain_for_s, settings.store.max_bytes),
+            wall_time=clocks.wall_time,
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        rounds = group.create_task(housekeeper.run(), name="housekeeping")
+        stack.callback(rounds.cancel)
+        yield Node(
+            supervisor=supervisor,
+            store=store,
+            records=records,
+            sweep=sweep,
+            metrics=metrics,
+            timeouts=settings.timeouts,
+            limits=settings.limits,
+            clocks=clocks,
+            models=models,
+            forward_headers=frozenset(name.lower().encode() for name in settings.engine.forward_headers),
+            max_body_bytes=settings.server.max_body_bytes,
+            body_timeout_s=settings.server.body_timeout_s,
+            store_content=settings.store.store_content,
+        )
+
+
+def _engine(settings: Settings, environ: Mapping[str, str]) -> tuple[Engine, tuple[str, ...] | None]:
+    """Build the engine that the settings name, with the models it serves (None: its own list).
+
+    Raises:
+        SettingsError: The embedded engine does not have the model asked for.
+    """
+    engine = settings.engine
+    if engine.upstream is not None:
+        models = (engine.model,) if engine.model is not None else None
+        return OpenAIEngine(
+            engine.upstream,
+            api_key=environ.get(engine.upstream_key_env) or None,
+            models=models,
+            connect_timeout_s=settings.timeouts.connect_s,
+            max_event_bytes=engine.max_event_bytes,
+        ), models
+    embedded = EmbeddedEngine(slots=engine.slots, max_queue=engine.queue)
+    if engine.model not in (None, MODEL_NAME):
+        raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {engine.model!r}")
+    return embedded, (MODEL_NAME,)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a bound socket that does not listen yet. Accepted connections inherit its options: small kernel buffers.
+
+    Raises:
+        SettingsError: The address cannot be listened on.
+    """
+    server = settings.server
+    infos = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, number, _, address = infos[0]
+    bound = socket.socket(family, kind, number)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+        user_timeout_ms = int(settings.timeouts.slow_client_s * 1000)
+        # tcp(7): how long sent data may stay unacknowledged; finds phones that vanished.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
+        bound.bind(address)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise SettingsError(f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}") from error
+    return bound
+
+
+def _raise_open_files() -> int:
+    """Raise this process's limit on open files as far as it may go; returns how many peers may use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(2, min(soft, 1 << 20) - RESERVED_FILES)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, since a signal drains first, and with a greeting once it listens."""
+
+    def __init__(self, config: uvicorn.Config, *, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stdout.write(self._greeting)
+        sys.stdout.flush()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _drain_on_signal(server: _Server, node: Node, drain_s: float) -> None:
+    """Wait for SIGTERM or SIGINT; let streams finish, then end the server. A second signal waits no longer."""
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _put(signals, number))
+    try:
+        await signals.get()
+        logger.info("draining %d streams for at most %g s", len(node.supervisor), drain_s)
+        async with asyncio.TaskGroup() as group:
+            drain = group.create_task(node.supervisor.drain(timeout_s=drain_s), name="drain")
+            impatience = group.create_task(signals.get(), name="second signal")
+            await asyncio.wait((drain, impatience), return_when=asyncio.FIRST_COMPLETED)
+            drain.cancel()
+            impatience.cancel()
+        node.supervisor.end_all()
+        server.should_exit = True
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _put(signals: asyncio.Queue[int], number: int) -> Callable[[], None]:
+    return lambda: signals.put_nowait(number)

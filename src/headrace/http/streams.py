@@ -1,0 +1,233 @@
+"""``/v1/streams``: list, look at, follow, stop and erase streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.delivery.consumer import Consumer
+from headrace.delivery.writer import write
+from headrace.errors import ClientRequestError, Overloaded, StreamNotFound
+from headrace.http.chat import STREAM_ID, stream_headers
+from headrace.http.exchange import NO_BUFFERING, Exchange
+from headrace.http.node import OWNER, Node
+from headrace.protocol.encoders import Encoder, EventsNDJSONEncoder, EventsSSEEncoder
+from headrace.stream.log import StreamLog
+from headrace.stream.store import Lease
+from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.outcome import Cause, Durability, End, State, TokenSource
+from headrace.types.record import Record
+
+MAX_PAGE = 100
+"""Most streams in one list."""
+
+CANCEL_WAIT_S = 1.0
+"""How long an answer to ``cancel`` waits for the end to be committed."""
+
+
+class StreamView(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream as clients see it."""
+
+    id: StreamId
+    object: str = "stream"
+    state: State
+    cause: Cause | None
+    finish_reason: str | None
+    last_offset: Offset | None
+    """Offset of the newest entry that can be read, the end entry included; None while there is none."""
+    model: str
+    engine: str
+    request_id: RequestId
+    created_at: float
+    first_content_at: float | None
+    ended_at: float | None
+    usage: dict[str, Any] | None
+    tokens_source: TokenSource
+    bytes: int
+    malformed_chunks: int
+    durability: Durability
+    message: str | None
+
+
+class StreamList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of streams, newest first, in the shape of OpenAI's lists."""
+
+    object: str = "list"
+    data: list[StreamView]
+    has_more: bool
+
+
+async def list_streams(exchange: Exchange) -> None:
+    """``GET /v1/streams?state=STATE&limit=N``: newest first."""
+    query = exchange.query()
+    state = _state(query.get("state"))
+    limit = _whole_number(query.get("limit", "20"), "limit", least=1, most=MAX_PAGE)
+    page = await exchange.node.records.newest(owner=OWNER, state=state, limit=limit)
+    views = [_view(exchange.node, record) for record in page.records]
+    await exchange.respond_json(StreamList(data=views, has_more=page.has_more))
+
+
+async def show_stream(exchange: Exchange) -> None:
+    """``GET /v1/streams/{id}``."""
+    await exchange.respond_json(await _found_view(exchange.node, _stream_id(exchange)))
+
+
+async def cancel_stream(exchange: Exchange) -> None:
+    """``POST /v1/streams/{id}/cancel``: stops the engine now. One that has ended stays as it is."""
+    node, stream_id = exchange.node, _stream_id(exchange)
+    pump = node.supervisor.find(stream_id)
+    if pump is not None:
+        pump.stop(Cause.CLIENT_STOP, "stopped by request")
+        await _published(exchange, pump.log)
+    await exchange.respond_json(await _found_view(node, stream_id))
+
+
+async def erase_stream(exchange: Exchange) -> None:
+    """``DELETE /v1/streams/{id}``: stops it, then removes every trace of it."""
+    node, stream_id = exchange.node, _stream_id(exchange)
+    pump = node.supervisor.find(stream_id)
+    if pump is not None:
+        pump.stop(Cause.CLIENT_STOP, "erased by request")
+        await _published(exchange, pump.log)
+        node.supervisor.forget(stream_id)
+    erased = await node.store.erase(stream_id)
+    forgotten = await node.records.forget(stream_id)
+    if pump is None and not erased and not forgotten:
+        raise _not_found(stream_id)
+    await exchange.start(204, [])
+    await exchange.finish()
+
+
+async def follow_stream(exchange: Exchange) -> None:
+    """``GET /v1/streams/{id}/events?after=OFFSET``: replay, then follow to the end."""
+    node, stream_id = exchange.node, _stream_id(exchange)
+    headers = exchange.headers()
+    encoder = _encoder(headers.get(b"accept", b""))
+    after = _after(exchange.query().get("after"), headers.get(b"last-event-id"))
+    log = await _log(node, stream_id)
+    if after > log.published:
+        raise ClientRequestError(f"after = {after} lies beyond the newest offset of {stream_id}", param="after")
+    if len(log.followers) >= node.limits.max_followers:
+        raise Overloaded(f"{stream_id} has {len(log.followers)} followers, which is limits.max_followers")
+    position = Offset(min(after + 1, log.published))
+    with node.consumer(log, position=position, peer=exchange.peer) as consumer:
+        await exchange.watched(consumer, _follow(exchange, log, consumer, encoder))
+
+
+async def _follow(exchange: Exchange, log: StreamLog, consumer: Consumer, encoder: Encoder) -> None:
+    await consumer.probe()
+    content_type = (b"content-type", encoder.content_type.encode())
+    await exchange.start(200, [content_type, *NO_BUFFERING, *stream_headers(log)])
+    await write(consumer, encoder, exchange.send)
+    await exchange.finish()
+
+
+async def _published(exchange: Exchange, log: StreamLog) -> None:
+    """Wait until the end of a stopped stream is durable."""
+    node = exchange.node
+    with node.consumer(log, position=log.published, peer=exchange.peer) as consumer:
+        await consumer.ended(within_s=CANCEL_WAIT_S)
+
+
+async def _log(node: Node, stream_id: StreamId) -> StreamLog:
+    """Return the running log of a stream, or what the store has of an ended one.
+
+    Raises:
+        StreamNotFound: There is none.
+    """
+    pump = node.supervisor.find(stream_id)
+    if pump is not None:
+        return pump.log
+    stored = await node.store.find(stream_id)
+    if stored is None or stored.end is None:
+        raise _not_found(stream_id)
+    lease = Lease(stream_id, "", 0)
+    return StreamLog.ended(lease, owner=stored.owner, entries=stored.entries, end=stored.end)
+
+
+async def _found_view(node: Node, stream_id: StreamId) -> StreamView:
+    pump = node.supervisor.find(stream_id)
+    if pump is not None:
+        return _view(node, pump.record())
+    records = await node.records.of_stream(stream_id)
+    if not records:
+        raise _not_found(stream_id)
+    stored = await node.store.find(stream_id)
+    return _view(node, records[0], end=stored.end if stored is not None else None)
+
+
+def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
+    """Return a record as clients see it; a running stream as it stands now."""
+    pump = node.supervisor.find(record.stream_id)
+    entries = record.entries
+    if pump is not None:
+        record, end, entries = pump.record(), pump.log.end, pump.log.published
+    counted = {
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "total_tokens": record.prompt_tokens + record.completion_tokens,
+    }
+    last = entries if record.state.is_terminal else entries - 1
+    return StreamView(
+        id=record.stream_id,
+        state=record.state,
+        cause=record.cause,
+        finish_reason=record.finish_reason,
+        last_offset=Offset(last) if last >= 0 else None,
+        model=record.model,
+        engine=record.engine,
+        request_id=record.id,
+        created_at=record.accepted_at,
+        first_content_at=record.first_content_at,
+        ended_at=record.ended_at,
+        usage=end.usage if end is not None and end.usage is not None else counted,
+        tokens_source=record.tokens_source,
+        bytes=record.bytes,
+        malformed_chunks=record.malformed_chunks,
+        durability=record.durability,
+        message=end.message if end is not None else None,
+    )
+
+
+def _stream_id(exchange: Exchange) -> StreamId:
+    text = exchange.params["stream_id"]
+    if STREAM_ID.fullmatch(text) is None:
+        raise _not_found(text)
+    return StreamId(text)
+
+
+def _not_found(stream_id: str) -> StreamNotFound:
+    return StreamNotFound(f"there is no stream {stream_id[:64]!r}", param="stream_id")
+
+
+def _encoder(accept: bytes) -> Encoder:
+    """Choose the wire protocol by ``Accept``: NDJSON when it is named, else SSE."""
+    if b"application/x-ndjson" in accept or b"application/ndjson" in accept:
+        return EventsNDJSONEncoder()
+    return EventsSSEEncoder()
+
+
+def _after(query: str | None, last_event_id: bytes | None) -> Offset:
+    """Return the offset that a follower has; -1 for none. The query wins over ``Last-Event-ID``."""
+    if query is not None:
+        return Offset(_whole_number(query, "after", least=-1, most=2**62))
+    if last_event_id is not None:
+        return Offset(_whole_number(last_event_id.decode("latin-1"), "Last-Event-ID", least=-1, most=2**62))
+    return Offset(-1)
+
+
+def _whole_number(text: str, name: str, *, least: int, most: int) -> int:
+    number = int(text) if len(text) <= 20 and text.removeprefix("-").isdecimal() and text.isascii() else None
+    if number is None or not least <= number <= most:
+        raise ClientRequestError(f"{name} must be a whole number from {least} to {most}", param=name)
+    return number
+
+
+def _state(text: str | None) -> State | None:
+    if text is None:
+        return None
+    try:
+        return State(text)
+    except ValueError:
+        raise ClientRequestError(f"state must be one of {', '.join(State)}", param="state") from None

@@ -1,0 +1,76 @@
+"""Rules that a type cannot say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from headrace.errors import SettingsError
+from headrace.policy.loopback import is_loopback
+from headrace.settings.tree import Settings
+
+# RFC 6454 6.1 and 7: an origin as browsers send it, so without a path and in lower case. "null" stands for too many.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# RFC 9110 5.1: a field name is a token.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def check(settings: Settings) -> None:
+    """Check what concerns more than one key, or the form of a text.
+
+    Raises:
+        SettingsError: A rule is broken; the message begins with the path of the key. Values are not repeated where
+            somebody may have put a secret in the wrong place.
+    """
+    complaint = next((complaint for rule in _RULES for complaint in rule(settings)), None)
+    if complaint is not None:
+        raise SettingsError(complaint)
+
+
+def _listening_address(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    if not server.insecure and not is_loopback(server.host):
+        yield (
+            f"server.host: {server.host} is not loopback, and nobody would have to show a key there;"
+            " set server.insecure (--insecure) if that is meant"
+        )
+
+
+def _allowed_hosts(settings: Settings) -> Iterator[str]:
+    for host in settings.server.allowed_hosts:
+        if _HOST.fullmatch(host) is None:
+            yield f"server.allowed_hosts: expected a name or address with or without a port, got {host!r}"
+
+
+def _cors_origins(settings: Settings) -> Iterator[str]:
+    for origin in settings.server.cors_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            yield (
+                "server.cors_origins: expected an origin in lower case and without a path,"
+                f' such as "https://app.example", got {origin!r}'
+            )
+
+
+def _key_variable(settings: Settings) -> Iterator[str]:
+    if _ENVIRONMENT_NAME.fullmatch(settings.engine.upstream_key_env) is None:
+        yield "engine.upstream_key_env: expected the name of an environment variable, not a key"
+
+
+def _forwarded_headers(settings: Settings) -> Iterator[str]:
+    for name in settings.engine.forward_headers:
+        if _HEADER_NAME.fullmatch(name) is None:
+            yield "engine.forward_headers: expected header names"
+        if name.lower() in _CREDENTIALS:
+            yield f"engine.forward_headers: {name} carries credentials of clients, which are never passed on"
+
+
+_RULES: tuple[Callable[[Settings], Iterator[str]], ...] = (
+    _listening_address,
+    _allowed_hosts,
+    _cors_origins,
+    _key_variable,
+    _forwarded_headers,
+)

@@ -1,0 +1,63 @@
+"""Where settings come from. A source is a nested mapping from keys to raw values, not checked yet."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.errors import SettingsError
+
+PREFIX = "HEADRACE_"
+SEPARATOR = "__"
+
+Values = Mapping[str, Any]
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Raw settings of one origin."""
+
+    values: Values
+    origin: str
+    """Where they come from, for messages."""
+    is_text: bool = False
+    """Values are text whatever their type: numbers and booleans are read from it, lists are separated by commas."""
+
+
+def file_source(path: Path) -> Source:
+    """Return the settings in a TOML file.
+
+    Raises:
+        SettingsError: The file cannot be read or is not TOML.
+    """
+    try:
+        return Source(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: is not TOML: {error}") from error
+
+
+def environ_source(environ: Mapping[str, str]) -> Source:
+    """Return the settings in an environment: ``HEADRACE_SERVER__PORT`` is the key ``server.port``.
+
+    Raises:
+        SettingsError: Two variables contradict each other, one being a part of the other's path.
+    """
+    values: dict[str, Any] = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX):
+            continue
+        *sections, key = name.removeprefix(PREFIX).lower().split(SEPARATOR)
+        table = values
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise SettingsError(f"{'.'.join(sections)}: is a section, but {PREFIX}{section.upper()} is set too")
+        table[key] = environ[name]
+    return Source(values, "the environment", is_text=True)

@@ -1,0 +1,105 @@
+"""The settings tree. A section is a TOML table; a key is the field's name, durations without their ``_s``.
+
+Values of durations are seconds or carry a unit (``"500ms"``, ``"24h"``), sizes are bytes or carry one (``"64KiB"``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from headrace.policy.limits import Limits
+from headrace.policy.timeouts import Timeouts
+from headrace.policy.units import Bytes, Count, PositiveSeconds, Seconds, without_seconds
+
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=without_seconds):
+    """What all sections have in common."""
+
+
+class ServerSettings(_Section, frozen=True, kw_only=True):
+    """Where the relay listens, whom it answers, and what it takes from one connection."""
+
+    host: NonEmpty = "127.0.0.1"
+    """Address or name to listen on. Anything but loopback needs ``insecure``."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    """0 takes a free one."""
+    insecure: bool = False
+    """Listen beyond loopback although nobody has to show a key."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Values of ``Host`` that are answered beside loopback ones: a name for any port, or ``name:port``."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the relay, each as browsers send it: ``https://app.example``."""
+    max_connections: Count | None = None
+    """More are answered with 503; None leaves room within the limit on open files."""
+    max_head_bytes: Bytes = 64 * 1024
+    """Request line and headers of one request; more is answered with 431."""
+    head_timeout_s: PositiveSeconds = 30.0
+    """How long a connection may take to send a whole request head."""
+    max_body_bytes: Bytes = 16 * 1024 * 1024
+    """Body of one request; more is answered with 413."""
+    body_timeout_s: PositiveSeconds = 30.0
+    """How long a request body may take after its head."""
+
+
+class EngineSettings(_Section, frozen=True, kw_only=True):
+    """Who generates the tokens."""
+
+    upstream: NonEmpty | None = None
+    """Base URL of an OpenAI-compatible engine, up to what stands before ``/chat/completions``; None runs the embedded
+    engine."""
+    upstream_key_env: NonEmpty = "LLM_API_KEY"
+    """Name of the environment variable that holds the upstream's API key. Unset or empty sends no key."""
+    model: NonEmpty | None = None
+    """The one model served; None serves what the engine lists."""
+    max_event_bytes: Bytes = 8 * 1024 * 1024
+    """One event of the engine's answer; a larger one ends the stream as ``event_too_large``."""
+    on_malformed_chunk: Literal["skip", "end"] = "skip"
+    """What a chunk does that is no JSON object: it is skipped and counted, or it ends the stream."""
+    forward_headers: tuple[str, ...] = ("traceparent", "tracestate")
+    """Client headers that the engine gets (the default is W3C Trace Context). Credentials cannot be among them."""
+    slots: Count = 4
+    """Requests that the embedded engine works on at once."""
+    queue: Annotated[int, msgspec.Meta(ge=0)] = 64
+    """Requests that wait for a slot of the embedded engine; more are answered with 429."""
+
+
+class StreamSettings(_Section, frozen=True, kw_only=True):
+    """How streams flow."""
+
+    flush_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
+    """Time between ticks, in milliseconds; 0 passes every token on at once."""
+
+
+class StoreSettings(_Section, frozen=True, kw_only=True):
+    """Where streams are kept, and for how long."""
+
+    url: NonEmpty
+    """``memory:``, ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``."""
+    retain_for_s: Seconds = 24 * 3600.0
+    """How long ended streams and their records are kept."""
+    max_bytes: Bytes = 1024 * 1024 * 1024
+    """How much text of ended streams is kept; the oldest goes first."""
+    store_content: bool = True
+    """False keeps no text after the end of a stream."""
+
+
+class LogSettings(_Section, frozen=True, kw_only=True):
+    """The process's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """Everything that can be set."""
+
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    stream: StreamSettings = StreamSettings()
+    store: StoreSettings
+    log: LogSettings = LogSettings()
