@@ -125,7 +125,7 @@ def test_help_loads_neither_server_nor_settings() -> None:
         "from headrace.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'asyncio', 'msgspec', 'starlette', 'uvicorn', 'uvloop', 'rich'} & set(sys.modules)))\n"
+        "print(sorted({'asyncio', 'msgspec', 'httptools', 'uvicorn', 'uvloop', 'rich'} & set(sys.modules)))\n"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert "--first-token-timeout" in output

@@ -254,6 +254,35 @@ async def test_bad_requests(ask: Ask, raw: bytes, status: int) -> None:
     assert (await ask(raw=raw)).status == status
 
 
+async def test_a_body_over_the_limit_is_refused(ask: Ask, body_of: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.engines.scripted.connection.MAX_BODY_BYTES", 10)
+    response = await ask(raw=chat(body_of()))
+    assert (response.status, response.end) == (413, "fin")
+
+
+async def test_an_upgrade_is_refused(ask: Ask) -> None:
+    raw = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert (await ask(raw=raw)).raw.startswith(b"HTTP/1.1 ")
+
+
+async def test_garbage_during_an_answer_drops_it(simulator: SimulatorServer, body_of: Body) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
+    writer.write(chat(body_of({"fault": {"kind": "silence_before", "head": True}})))
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\0garbage\r\n")
+    assert await reader.read() == b""
+    writer.close()
+    assert simulator.records.all()[0].outcome == "client_closed"
+
+
+async def test_a_failure_here_is_logged_and_drops_the_connection(
+    ask: Ask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatorServer, "answer", None)
+    assert (await ask()).end == "fin"
+    assert "answering a request failed" in caplog.text
+
+
 async def test_a_connection_is_kept(simulator: SimulatorServer, body_of: Body) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
     for _ in range(3):
