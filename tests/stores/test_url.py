@@ -61,3 +61,17 @@ def test_a_password_in_a_refused_url_is_not_shown() -> None:
         open_stores("postgresql://ann:hunter2@host/db")
     assert "hunter2" not in str(caught.value)
     assert "host/db" in str(caught.value)
+
+
+async def test_missing_folders_of_a_served_file_are_made_for_its_user_only(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "headrace" / "headrace.db"
+    async with open_stores(f"sqlite:///{path}"):
+        assert path.exists()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_folder_that_cannot_be_made_is_said_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match=r"cannot make the folder of .*headrace\.db"):
+        async with open_stores(f"sqlite:///{tmp_path}/file/headrace.db"):
+            pass

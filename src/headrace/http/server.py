@@ -1,4 +1,4 @@
-"""The composition of a node: the one place that builds concrete engines, stores and the server around them."""
+"""The server around a node: its socket, its limits on files, its signals."""
 
 from __future__ import annotations
 
@@ -11,39 +11,23 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import uvicorn
 import uvloop
 
 from headrace._version import __version__
-from headrace.engines.embedded import MODEL_NAME, EmbeddedEngine
-from headrace.engines.openai import OpenAIEngine
 from headrace.errors import SettingsError
 from headrace.http.app import App
 from headrace.http.banner import banner
+from headrace.http.composition import running_node
 from headrace.http.guard import Guard, GuardedApp
-from headrace.http.node import Node, system_clocks
+from headrace.http.node import Node
 from headrace.http.protocol import Connections, relay_protocol
-from headrace.observe.metrics import Metrics
-from headrace.pump.committer import Committer
-from headrace.pump.housekeeping import Housekeeper, Retention
-from headrace.pump.recovery import recover
-from headrace.pump.supervisor import Supervisor
-from headrace.pump.tick import Tick
 from headrace.settings import Settings
-from headrace.stores.url import open_stores
-from headrace.stream.sweep import Sweep
-from headrace.types.engine import Engine
 
 logger = logging.getLogger(__name__)
-
-NODE = "local"
-"""Name under which this process holds its leases: one process serves a SQLite file."""
-
-LEASE_S = 30.0
-"""How long another node must not take over the streams of one that is silent."""
 
 SEND_BUFFER_BYTES = 64 * 1024
 """Kernel send buffer of a client's connection (the kernel doubles it). By default a loopback peer that never reads
@@ -115,105 +99,6 @@ async def _listen(
     async with asyncio.TaskGroup() as group:
         group.create_task(_drain_on_signal(server, node, drain_s), name="drain on signal")
         await server.serve(sockets=[bound])
-
-
-@asynccontextmanager
-async def running_node(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Node]:
-    """Open stores and engine, close what a crash left open, and run the node until the block ends.
-
-    Raises:
-        SettingsError: The settings name something that does not exist here.
-        StoreError: The store cannot be opened, or the streams that a crash left cannot be closed.
-    """
-    clocks, loop = system_clocks(), asyncio.get_running_loop()
-    metrics, sweep = Metrics(), Sweep()
-    async with AsyncExitStack() as stack:
-        store, records = await stack.enter_async_context(open_stores(settings.store.url))
-        for record in await recover(store, records, node=NODE, lease_s=LEASE_S, wall_time=clocks.wall_time):
-            if record.cause is not None:
-                metrics.recovered(record.state, record.cause)
-        engine, models = _engine(settings, environ)
-        await stack.enter_async_context(engine)
-        committer = Committer(
-            store,
-            records,
-            commit_wait_s=settings.timeouts.commit_wait_s,
-            observer=metrics,
-            clock=clocks.monotonic_s,
-            loop=loop,
-        )
-        tick = Tick(
-            committer,
-            interval_s=settings.stream.flush_interval_ms / 1000,
-            observer=metrics,
-            clock=clocks.monotonic_s,
-            loop=loop,
-        )
-        supervisor = await stack.enter_async_context(
-            Supervisor(
-                engine=engine,
-                committer=committer,
-                tick=tick,
-                sweep=sweep,
-                timeouts=settings.timeouts,
-                limits=settings.limits,
-                on_malformed=settings.engine.on_malformed_chunk,
-                is_memory_only=store.is_bounded_by_readers,
-                node=NODE,
-                clocks=clocks,
-                observer=metrics,
-            )
-        )
-        housekeeper = Housekeeper(
-            store=store,
-            records=records,
-            committer=committer,
-            supervisor=supervisor,
-            node=NODE,
-            lease_s=LEASE_S,
-            retention=Retention(settings.store.retain_for_s, settings.store.max_bytes),
-            wall_time=clocks.wall_time,
-        )
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        rounds = group.create_task(housekeeper.run(), name="housekeeping")
-        stack.callback(rounds.cancel)
-        yield Node(
-            supervisor=supervisor,
-            store=store,
-            records=records,
-            sweep=sweep,
-            metrics=metrics,
-            timeouts=settings.timeouts,
-            limits=settings.limits,
-            clocks=clocks,
-            models=models,
-            forward_headers=frozenset(name.lower().encode() for name in settings.engine.forward_headers),
-            max_body_bytes=settings.server.max_body_bytes,
-            body_timeout_s=settings.server.body_timeout_s,
-            store_content=settings.store.store_content,
-        )
-
-
-def _engine(settings: Settings, environ: Mapping[str, str]) -> tuple[Engine, tuple[str, ...] | None]:
-    """Build the engine that the settings name, with the models it serves (None: its own list).
-
-    Raises:
-        SettingsError: The embedded engine does not have the model asked for.
-    """
-    engine = settings.engine
-    if engine.upstream is not None:
-        models = (engine.model,) if engine.model is not None else None
-        return OpenAIEngine(
-            engine.upstream,
-            api_key=environ.get(engine.upstream_key_env) or None,
-            models=models,
-            connect_timeout_s=settings.timeouts.connect_s,
-            max_event_bytes=engine.max_event_bytes,
-        ), models
-    embedded = EmbeddedEngine(slots=engine.slots, max_queue=engine.queue)
-    if engine.model not in (None, MODEL_NAME):
-        raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {engine.model!r}")
-    return embedded, (MODEL_NAME,)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -45,16 +45,19 @@ class ChatStreamDecoder:
 
     Args:
         max_event_bytes: Largest event, in bytes.
+        stops_at_malformed: Whether the first event that would be skipped is the last one looked at: what stands behind a
+            hole does not continue what stands before it.
 
     Attributes:
-        is_done: True once ``[DONE]`` came; everything after it is ignored.
+        is_done: True once ``[DONE]``, or what ``stops_at_malformed`` says, came; everything after it is ignored.
         malformed_chunks: Events skipped so far because their data were not a JSON object.
     """
 
-    def __init__(self, *, max_event_bytes: int) -> None:
+    def __init__(self, *, max_event_bytes: int, stops_at_malformed: bool = False) -> None:
         self.is_done = False
         self.malformed_chunks = 0
         self._max_event_bytes = max_event_bytes
+        self._stops_at_malformed = stops_at_malformed
         self._sse = SSEDecoder(max_event_bytes=max_event_bytes)
         # True while self._sse stands inside an event; at first, because only it knows about a byte order mark.
         self._is_general = True
@@ -136,6 +139,9 @@ class ChatStreamDecoder:
             chunk = _chunk(event)
             if chunk is None:
                 self.malformed_chunks += 1
+                if self._stops_at_malformed:
+                    self.is_done = True
+                    break
                 continue
             lines.append(chunk[0])
             views.append(chunk[1])

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingsError, StoreError
 from headrace.stores.memory import MemoryRecords, MemoryStore
 from headrace.stores.sqlite import SqliteDatabase
 from headrace.stream.store import Records, Store
@@ -35,6 +35,8 @@ def open_stores(
         memory_max_bytes: Bound of a ``memory:`` log store, in bytes.
         memory_max_records: Bound of a ``memory:`` record store.
 
+    A missing folder of a file that is served from is made.
+
     Raises:
         SettingsError: At once, when the URL is none of these.
         StoreError: On entering, when the file cannot be opened.
@@ -59,5 +61,19 @@ async def _memory(max_bytes: int, max_records: int) -> AsyncGenerator[tuple[Stor
 
 @asynccontextmanager
 async def _sqlite(path: Path, *, exclusive: bool) -> AsyncGenerator[tuple[Store, Records]]:
+    if exclusive:
+        _make_folder(path)
     async with SqliteDatabase(path, exclusive=exclusive) as database:
         yield database.store, database.records
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folders that a serving process's file lies in, for its own user only, where they are missing.
+
+    Raises:
+        StoreError: They cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder of {path}: {error.strerror}") from error

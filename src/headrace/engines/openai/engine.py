@@ -32,6 +32,7 @@ class OpenAIEngine:
         connect_timeout_s: float = Limits.connect_timeout_s,
         max_head_bytes: int = Limits.max_head_bytes,
         max_event_bytes: int = Limits.max_event_bytes,
+        ends_at_malformed: bool = Limits.ends_at_malformed,
         max_error_body_bytes: int = Limits.max_error_body_bytes,
         max_idle_connections: int = Limits.max_idle_connections,
         idle_connection_s: float = Limits.idle_connection_s,
@@ -47,6 +48,7 @@ class OpenAIEngine:
             connect_timeout_s: This and what follows: see ``Limits``.
             max_head_bytes: Likewise.
             max_event_bytes: Likewise.
+            ends_at_malformed: Likewise.
             max_error_body_bytes: Likewise.
             max_idle_connections: Likewise.
             idle_connection_s: Likewise.
@@ -61,6 +63,7 @@ class OpenAIEngine:
             connect_timeout_s=connect_timeout_s,
             max_head_bytes=max_head_bytes,
             max_event_bytes=max_event_bytes,
+            ends_at_malformed=ends_at_malformed,
             max_error_body_bytes=max_error_body_bytes,
             max_idle_connections=max_idle_connections,
             idle_connection_s=idle_connection_s,

@@ -257,7 +257,9 @@ class OpenAIGeneration:
             return
         self._phase = _Phase.STREAMING
         self._request = _NOTHING  # may be megabytes
-        self._decoder = ChatStreamDecoder(max_event_bytes=self._limits.max_event_bytes)
+        self._decoder = ChatStreamDecoder(
+            max_event_bytes=self._limits.max_event_bytes, stops_at_malformed=self._limits.ends_at_malformed
+        )
 
     def _decode(self, decoder: ChatStreamDecoder, fault: _Fault | None) -> Chunks | None:
         response = self._response
@@ -269,7 +271,9 @@ class OpenAIGeneration:
             except ChunkTooLarge as error:
                 chunks = error.chunks
                 fault = Cause.EVENT_TOO_LARGE, f"The engine sent an event of more than {error.limit_bytes} bytes"
-        if decoder.is_done:
+        if self._limits.ends_at_malformed and decoder.malformed_chunks:
+            self._fail(Cause.UPSTREAM_PROTOCOL, "The engine sent a chunk that is not JSON")
+        elif decoder.is_done:
             self._finish()
         elif fault is not None:
             self._fail(*fault)

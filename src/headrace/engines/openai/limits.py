@@ -13,6 +13,8 @@ class Limits:
     """Status line and headers, informational responses included; also framing that carries no body, such as trailers."""
     max_event_bytes: int = 8 * 1024 * 1024
     """One server-sent event."""
+    ends_at_malformed: bool = False
+    """End the stream at the first chunk that is no JSON object, instead of skipping it."""
     max_error_body_bytes: int = 64 * 1024
     """Body of an error response; what lies beyond is not read."""
     max_models_body_bytes: int = 4 * 1024 * 1024
