@@ -91,16 +91,23 @@ async def _stream_id(node: Node, proposed: bytes | None) -> StreamId:
 
 
 def _linger_s(node: Node, header: bytes | None) -> float | None:
-    """Return how long the client wants the stream to linger; None when it does not ask, or asks for 0."""
+    """Return how long the client wants the stream to linger; None when it does not ask, or asks for 0.
+
+    ``true`` asks for as long as ``timeouts.linger`` says.
+    """
     if header is None:
         return None
+    if header == b"true":
+        return node.timeouts.linger_s or None
     most = node.limits.max_linger_s
     try:
         seconds = float(header)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= most:
-        raise ClientRequestError(f"Headrace-Linger must be seconds between 0 and {most:g}", param="Headrace-Linger")
+        raise ClientRequestError(
+            f"Headrace-Linger must be seconds between 0 and {most:g}, or true", param="Headrace-Linger"
+        )
     return seconds or None
 
 
