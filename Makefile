@@ -37,8 +37,8 @@ fix: $(VENV)/ready-dev ## Format, and repair what lint can repair
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/ready-dev ## Measure what a token costs, beside nginx
-	$(BIN)/python -m bench.speed $(ARGS)
+bench: $(VENV)/ready-dev ## Measure cost, scale and slow clients, beside nginx
+	$(BIN)/python -m bench $(ARGS)
 
 lock: ## Choose the newest versions of all dependencies anew, and write requirements.lock
 	@$(MAKE) --no-print-directory require-python

@@ -17,6 +17,7 @@ from headrace.http.protocol import MAX_DEAF_BYTES, MAX_HEADERS, SPARE_CONNECTION
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG_S = 60.0
+MOST_S = 20.0
 
 
 class App:
@@ -89,13 +90,16 @@ class Served:
         server = await loop.create_server(lambda: protocol(config, state, {}, loop), "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
-            yield self
+            # pytest's own timeout does not reach into this event loop.
+            async with asyncio.timeout(MOST_S):
+                yield self
         finally:
             server.close()
             for connection in tuple(state.connections):
                 connection.transport.abort()
             for task in tuple(state.tasks):
-                await task
+                task.cancel()
+            await asyncio.gather(*state.tasks, return_exceptions=True)
             await server.wait_closed()
 
     @asynccontextmanager

@@ -109,19 +109,21 @@ def _engine(settings: Settings, environ: Mapping[str, str]) -> tuple[Engine, tup
     """Build the engine that the settings name, with the models it serves (None: its own list).
 
     Raises:
-        SettingsError: The embedded engine does not have the model asked for.
+        SettingsError: The upstream's URL or key cannot be used, or the embedded engine has another model.
     """
     engine = settings.engine
     if engine.upstream is not None:
         models = (engine.model,) if engine.model is not None else None
-        return OpenAIEngine(
-            engine.upstream,
-            api_key=environ.get(engine.upstream_key_env) or None,
-            models=models,
-            connect_timeout_s=settings.timeouts.connect_s,
-            max_event_bytes=engine.max_event_bytes,
-            ends_at_malformed=engine.on_malformed_chunk == "end",
-        ), models
+        try:
+            return OpenAIEngine(
+                engine.upstream,
+                api_key=environ.get(engine.upstream_key_env) or None,
+                models=models,
+                connect_timeout_s=settings.timeouts.connect_s,
+                max_event_bytes=engine.max_event_bytes,
+            ), models
+        except SettingsError as error:
+            raise SettingsError(f"engine.upstream: {error.message}") from error
     embedded = EmbeddedEngine(slots=engine.slots, max_queue=engine.queue)
     if engine.model not in (None, MODEL_NAME):
         raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {engine.model!r}")

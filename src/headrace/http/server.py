@@ -36,6 +36,9 @@ still swallows over 4 MB, so that nobody would see that it takes nothing."""
 NOTSENT_LOWAT_BYTES = 16 * 1024
 """Unsent bytes up to which the kernel asks for more (``tcp(7)``, TCP_NOTSENT_LOWAT)."""
 
+MAX_USER_TIMEOUT_MS = 2**31 - 1
+"""What the kernel takes."""
+
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted."""
 
@@ -115,7 +118,7 @@ def bind(settings: Settings) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
-        user_timeout_ms = int(settings.timeouts.slow_client_s * 1000)
+        user_timeout_ms = min(int(settings.timeouts.slow_client_s * 1000), MAX_USER_TIMEOUT_MS)
         # tcp(7): how long sent data may stay unacknowledged; finds phones that vanished.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
         bound.bind(address)

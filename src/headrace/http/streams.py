@@ -90,7 +90,7 @@ async def erase_stream(exchange: Exchange) -> None:
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "erased by request")
         await _published(exchange, pump.log)
-        node.supervisor.forget(stream_id)
+        node.supervisor.erase(stream_id)
     erased = await node.store.erase(stream_id)
     forgotten = await node.records.forget(stream_id)
     if pump is None and not erased and not forgotten:

@@ -20,6 +20,7 @@ import msgspec
 from headrace.pump.pump import Pump
 from headrace.stream.log import Taken
 from headrace.stream.store import Append, Batch, Opening, Records, Seal, Store
+from headrace.types.ids import StreamId
 from headrace.types.record import Record
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,11 @@ class Committer:
         if lates:
             self._records.save([late.record for late in lates]).add_done_callback(self._saved)
         self._store.commit(batch).add_done_callback(partial(self._retried, job, lates))
+
+    def forget(self, stream_id: StreamId) -> None:
+        """Save the end of this degraded stream no more: it was erased."""
+        kept = [late for late in self._late if late.record.stream_id != stream_id]
+        self._late = deque(kept, maxlen=MAX_LATE)
 
     # --- what becomes of a commit
 

@@ -118,8 +118,6 @@ class Supervisor:
             clocks=self._clocks,
             on_end=self._ended,
         )
-        if not self._committer.is_healthy:
-            log.degrade()
         pump.begin(lambda on_ready: self.engine.start(order.engine_request, on_ready))
         self._pumps[order.stream_id] = pump
         self._sweep.add(pump)
@@ -135,6 +133,11 @@ class Supervisor:
         pump = self._pumps.pop(stream_id, None)
         if pump is not None:
             self._sweep.discard(pump)
+
+    def erase(self, stream_id: StreamId) -> None:
+        """Know it no longer, and see to it that the store does not get an end of it that it missed."""
+        self.forget(stream_id)
+        self._committer.forget(stream_id)
 
     def running(self) -> Iterator[Pump]:
         """Iterate over the pumps whose streams have not ended."""

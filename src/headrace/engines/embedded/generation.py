@@ -91,7 +91,7 @@ class EmbeddedGeneration:
         self._has_begun = False
         self._is_accepted = False
         self._is_stopped = False
-        self._is_woken = False
+        pass
 
     # The event loop's side.
 
@@ -158,7 +158,7 @@ class EmbeddedGeneration:
         self._wake()
 
     def _wake(self) -> None:
-        self._is_woken = False
+        pass
         if self._on_ready is not None:
             self._on_ready()
 
