@@ -169,6 +169,15 @@ def test_what_is_no_object_is_counted_and_skipped() -> None:
     assert (texts(seen), seen.malformed_chunks) == (["a", "b"], 3)
 
 
+def test_a_strict_decoder_gives_what_stands_before_a_malformed_chunk_and_nothing_behind_it() -> None:
+    decoder = ChatStreamDecoder(max_event_bytes=1000, stops_at_malformed=True)
+    chunks = decoder.receive_data(b'data: {"id":"a"}\n\ndata: {"id":\n\ndata: {"id":"b"}\n\n')
+    assert chunks is not None
+    assert chunks.lines() == [b'{"id":"a"}']
+    assert (decoder.is_done, decoder.malformed_chunks) == (True, 1)
+    assert decoder.receive_data(b'data: {"id":"c"}\n\n') is None
+
+
 def test_odd_objects_are_kept() -> None:
     seen = run([plain("a"), b'data: {"choices":[{"delta":null,"finish_reason":"stop"}]}\n\n'])
     assert (seen.views[1].choices, seen.malformed_chunks) == ([Choice(finish_reason="stop")], 0)

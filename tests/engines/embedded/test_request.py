@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.engines.embedded.request import MAX_BYTES_PER_TOKEN, MAX_SCHEMA_BYTES, NativeRequest, native_request
+from headrace.engines.embedded.request import (
+    MAX_BYTES_PER_TOKEN,
+    MAX_SCHEMA_BYTES,
+    SHORT_BYTES,
+    NativeRequest,
+    native_request,
+)
 from headrace.errors import ClientRequestError
 
 _MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -84,6 +90,15 @@ def test_a_developer_speaks_as_the_system() -> None:
 def test_choices_are_counted() -> None:
     assert _translate(msgspec.json.encode({"messages": _MESSAGES})).choices == 1
     assert _translate(msgspec.json.encode({"messages": _MESSAGES, "n": 3})).choices == 3
+
+
+def test_a_prompt_is_short_by_its_messages_alone() -> None:
+    def is_short(content: str, **fields: Any) -> bool:
+        messages = [{"role": "user", "content": content}]
+        return _translate(msgspec.json.encode({"messages": messages, **fields})).is_short
+
+    assert is_short("Hi", user="x" * 1000)
+    assert not is_short("x" * SHORT_BYTES)
 
 
 @pytest.mark.parametrize(

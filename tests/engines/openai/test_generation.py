@@ -464,7 +464,7 @@ async def test_a_decoder_that_fails_ends_its_own_generation_only(
         is_done = False
         malformed_chunks = 0
 
-        def __init__(self, *, max_event_bytes: int) -> None:
+        def __init__(self, **_settings: object) -> None:
             pass
 
         def receive_data(self, data: bytes) -> None:

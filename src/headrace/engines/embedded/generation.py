@@ -91,7 +91,7 @@ class EmbeddedGeneration:
         self._has_begun = False
         self._is_accepted = False
         self._is_stopped = False
-        pass
+        self._is_woken = False
 
     # The event loop's side.
 
@@ -158,7 +158,7 @@ class EmbeddedGeneration:
         self._wake()
 
     def _wake(self) -> None:
-        pass
+        self._is_woken = False
         if self._on_ready is not None:
             self._on_ready()
 
