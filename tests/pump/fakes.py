@@ -70,6 +70,7 @@ class FakeScheduler:
 
     def __init__(self, *, is_immediate: bool = False) -> None:
         self.is_immediate = is_immediate
+        self.is_behind = False
         self.joined: set[Pump] = set()
         self.asked: list[str] = []
 

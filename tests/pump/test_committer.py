@@ -135,6 +135,18 @@ async def test_a_commit_that_takes_too_long_degrades_its_streams_and_they_go_on(
     assert len(rig.store.batches) == 1
 
 
+async def test_a_store_is_behind_half_way_to_being_given_up() -> None:
+    rig, bench = Rig(), Bench()
+    assert not rig.committer.is_behind
+    bench.generation.bring(text("a"))
+    rig.committer.commit([bench.pump])
+    assert not rig.committer.is_behind
+    rig.clock.now_s += 0.06
+    assert rig.committer.is_behind
+    await rig.stall()
+    assert not rig.committer.is_behind
+
+
 async def test_a_commit_that_comes_late_after_all_publishes_nothing_twice() -> None:
     rig, bench = Rig(), Bench()
     bench.generation.bring(text("a"))

@@ -129,6 +129,20 @@ def test_a_stream_that_brings_much_in_a_tick_is_read_as_it_comes_until_it_slows_
     assert bench.generation.watcher is None
 
 
+def test_a_flood_waits_for_the_tick_while_the_store_is_behind() -> None:
+    bench = Bench()
+    bench.generation.bring(text("a"))
+    bench.generation.bring(text("x" * HOT_BYTES))
+    bench.pump.tick(bench.clock())
+    bench.scheduler.is_behind = True
+    bench.generation.bring(text("y"))
+    assert bench.generation.watcher is None
+    assert bench.log.appended == 2
+    bench.scheduler.is_behind = False
+    bench.pump.tick(bench.clock())
+    assert bench.log.appended == 3
+
+
 def test_stop_ends_once_and_aborts_at_once() -> None:
     bench = Bench()
     bench.pump.stop(Cause.CLIENT_STOP)

@@ -28,6 +28,7 @@ class FakeCommitter:
     def __init__(self) -> None:
         self.commits: list[list[Pump]] = []
         self.checks = 0
+        self.is_behind = False
 
     def commit(self, pumps: Iterable[Pump]) -> None:
         self.commits.append(list(pumps))
@@ -88,6 +89,18 @@ async def test_the_tick_rests_when_nothing_is_read() -> None:
     await asyncio.sleep(0.03)
     assert rig.observer.ticks == ticks
     assert rig.committer.commits == []
+
+
+async def test_nothing_is_read_while_the_store_is_behind() -> None:
+    rig = Rig()
+    pump = rig.pump()
+    rig.committer.is_behind = True
+    rig.tick.join(pump)
+    await until(lambda: rig.observer.ticks >= 2)
+    assert rig.committer.commits == []
+    rig.committer.is_behind = False
+    await until(lambda: rig.committer.commits)
+    rig.tick.aclose()
 
 
 async def test_rush_commits_in_this_round_of_the_loop_and_groups() -> None:

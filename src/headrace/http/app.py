@@ -90,7 +90,7 @@ class App:
         """Say which endpoints there are.
 
         Raises:
-            ClientRequestError: Always.
+            ClientRequestError: There is no such path.
         """
         path, method = exchange.path, exchange.method
         methods = sorted(
@@ -98,11 +98,14 @@ class App:
             | {route.method for route, pattern in self._patterns if pattern.fullmatch(path)}
         )
         if methods:
-            raise ClientRequestError(
-                f"{method} is not allowed here; allowed: {', '.join(methods)}",
-                status=405,
-                code="method_not_allowed",
+            allowed = ", ".join(methods)
+            error = ClientRequestError(
+                f"{method} is not allowed here; allowed: {allowed}", status=405, code="method_not_allowed"
             )
+            self._node.metrics.rejected(error.status)
+            # RFC 9110 15.5.6: the answer must name them in this header.
+            await exchange.respond_error(error, headers=[(b"allow", allowed.encode())])
+            return
         known = ", ".join(f"{route.method} {route.path}" for route in self._routes)
         raise ClientRequestError(
             f"there is no endpoint {path[:200]!r}; there are: {known}", status=404, code="endpoint_not_found"

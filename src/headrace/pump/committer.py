@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_LATE = 10_000
 """Ends of degraded streams that wait for the store; beyond it the oldest are lost, and a log line says so."""
 
+BEHIND = 0.5
+"""Share of ``commit_wait_s`` after which engines that flood the store are read no further."""
+
 CONFIRM_S = 0.01
 """A commit that looks late gets this long more, so that a busy event loop has read the writer's answer first."""
 
@@ -91,6 +94,16 @@ class Committer:
         self._late: deque[Late] = deque(maxlen=MAX_LATE)
         self.is_healthy = True
         """Whether the store takes commits in time, as far as is known."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store is so late that more should not be read for it: what engines send waits in the kernel.
+
+        A store that stalls for ``commit_wait_s`` is no longer waited for.
+        """
+        if not self._in_flight or not self.is_healthy:
+            return False
+        return self._clock() - self._in_flight[0].submitted_s > self._commit_wait_s * BEHIND
 
     def commit(self, pumps: Iterable[Pump]) -> None:
         """Take what these pumps have and publish it after the commit; at once for degraded streams."""

@@ -52,6 +52,10 @@ class Scheduler(Protocol):
     def is_immediate(self) -> bool:
         """Whether every token goes out at once, without a tick."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store cannot follow, so that a flood must wait for the next tick."""
+
 
 class Clocks(msgspec.Struct, frozen=True):
     """Time, passed in."""
@@ -164,6 +168,10 @@ class Pump:
 
     def ready(self) -> None:
         """The generation has something to read."""
+        if self._is_hot and self._scheduler.is_behind and self._generation is not None:
+            self._is_hot = False
+            self._generation.watch(None)
+            return
         self.read(self._clocks.monotonic_s())
 
     def tick(self, now_s: float) -> None:

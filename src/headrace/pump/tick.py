@@ -65,6 +65,10 @@ class Tick:
         return self._interval_s == 0
 
     @property
+    def is_behind(self) -> bool:
+        return self._committer.is_behind
+
+    @property
     def interval_s(self) -> float:
         """Time to the next tick, as streams stand."""
         return self._interval_s * min(2.0, 1.0 + len(self._reading) / STRETCH_STREAMS)
@@ -111,8 +115,9 @@ class Tick:
         late_s = started_s - self._due_s
         self._timer = None
         self._is_ticking = True
-        for pump in tuple(self._reading):
-            pump.tick(started_s)
+        if not self._committer.is_behind:
+            for pump in tuple(self._reading):
+                pump.tick(started_s)
         self._is_ticking = False
         self._commit_now()
         self._committer.check()
