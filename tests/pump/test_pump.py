@@ -276,6 +276,21 @@ def test_a_memory_only_stream_waits_for_its_foremost_follower() -> None:
     assert bench.log.appended == 4
 
 
+def test_a_paused_stream_goes_on_when_its_follower_has_read_what_filled_memory() -> None:
+    bench = Bench(limits=Limits(tail_bytes=1000))
+    bench.log.degrade()
+    reader = Reader()
+    bench.log.follow(reader)
+    bench.generation.bring(text("x" * 2000))
+    bench.publish()
+    bench.generation.bring(text("y"))
+    bench.pump.tick(bench.clock())
+    assert bench.log.appended == 1
+    reader.position = Offset(1)
+    bench.pump.tick(bench.clock())
+    assert bench.log.appended == 2
+
+
 def test_degrading_marks_log_end_and_record() -> None:
     bench = Bench()
     bench.generation.bring(text("a", finish="stop"), end=ORDERLY)

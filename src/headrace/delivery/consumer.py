@@ -52,6 +52,8 @@ class Consumer:
 
     Used as a context manager: inside it follows the log, at the end it lets go, which may stop the stream.
 
+    Made on the event loop that runs it.
+
     Args:
         log: What to follow; may have ended.
         store: Where entries are read that memory no longer holds.
@@ -68,6 +70,7 @@ class Consumer:
         "_closed_by",
         "_last_sent_s",
         "_log",
+        "_loop",
         "_peer",
         "_store",
         "_sweep",
@@ -108,6 +111,8 @@ class Consumer:
         self._taken_bytes = 0
         self._taken_s = self._last_sent_s
         self._closed_by: Cause | None = None
+        # Asking for it costs a system call on Python 3.11.
+        self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
         self._log.follow(self)
@@ -208,7 +213,7 @@ class Consumer:
     async def _wait(self, until_s: float) -> None:
         self._raise_if_closed()
         self._wake_at_s = until_s
-        self._waiting = asyncio.get_running_loop().create_future()
+        self._waiting = self._loop.create_future()
         try:
             await self._waiting
         finally:

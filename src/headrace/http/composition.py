@@ -121,6 +121,7 @@ def _engine(settings: Settings, environ: Mapping[str, str]) -> tuple[Engine, tup
                 models=models,
                 connect_timeout_s=settings.timeouts.connect_s,
                 max_event_bytes=engine.max_event_bytes,
+                ends_at_malformed=engine.on_malformed_chunk == "end",
             ), models
         except SettingsError as error:
             raise SettingsError(f"engine.upstream: {error.message}") from error

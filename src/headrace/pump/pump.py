@@ -221,6 +221,9 @@ class Pump:
         bound = limits.max_lead_entries
         if bound is None:
             bound = limits.memory_lead_entries
+        if self._is_paused:
+            # A paused stream publishes nothing, which is when a log is trimmed otherwise.
+            log.trim()
         paused = log.lead() > bound or (only_memory and log.is_memory_full)
         if paused != self._is_paused and self._generation is not None:
             self._is_paused = paused

@@ -195,14 +195,19 @@ class StreamLog:
         A durable log drops what all followers have, and beyond ``tail_bytes`` the oldest: the store has them. A
         degraded log drops only what its foremost follower has, since nobody else keeps it.
         """
-        if not self._tail:
-            return
-        positions = [follower.position for follower in self.followers]
-        if self.is_degraded:
-            floor, ceiling = min(positions, default=Offset(0)), max(positions, default=Offset(0))
-        else:
-            floor, ceiling = min(positions, default=self.published), self.published
         tail = self._tail
+        if not tail:
+            return
+        followers = self.followers
+        if len(followers) == 1:
+            (only,) = followers
+            floor = ceiling = only.position
+        else:
+            positions = [follower.position for follower in followers]
+            floor = min(positions, default=Offset(0) if self.is_degraded else self.published)
+            ceiling = max(positions, default=Offset(0))
+        if not self.is_degraded:
+            ceiling = self.published
         while tail and (tail[0].next <= floor or (self.tail_bytes > self._tail_limit and tail[0].next <= ceiling)):
             self.tail_bytes -= len(tail.popleft().data)
 

@@ -1,0 +1,28 @@
+"""``python -m bench``: every benchmark with its defaults, in under ten minutes. Options go to each of them.
+
+Fails when one of them does; with ``--check`` that is also when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="speed without its sweeps")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
+    options = parser.parse_args()
+    checked = ["--check"] if options.check else []
+    commands = {"speed": [*checked, *(["--quick"] if options.quick else [])], "scale": checked, "slow_client": checked}
+    codes = [
+        subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], check=False).returncode
+        for name, arguments in commands.items()
+    ]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
