@@ -135,7 +135,7 @@ async def test_a_commit_that_takes_too_long_degrades_its_streams_and_they_go_on(
     assert len(rig.store.batches) == 1
 
 
-async def test_a_store_is_behind_half_way_to_being_given_up() -> None:
+async def test_a_store_is_behind_well_before_it_is_given_up() -> None:
     rig, bench = Rig(), Bench()
     assert not rig.committer.is_behind
     bench.generation.bring(text("a"))

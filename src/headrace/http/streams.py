@@ -162,7 +162,10 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
     pump = node.supervisor.find(record.stream_id)
     entries = record.entries
     if pump is not None:
-        record, end, entries = pump.record(), pump.log.end, pump.log.published
+        record, end, entries = pump.record(), pump.log.published_end, pump.log.published
+        if end is None and record.state.is_terminal:
+            # Its end is not committed yet: were the relay killed now, another one would be true afterwards.
+            record = msgspec.structs.replace(record, state=State.IN_PROGRESS, cause=None, ended_at=None)
     counted = {
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,

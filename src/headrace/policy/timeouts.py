@@ -26,7 +26,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Silence after which a client gets a sign of life."""
     head_wait_s: Seconds = 1.0
     """How long the response head waits for the first content, so that an early failure has its own HTTP status."""
-    commit_wait_s: PositiveSeconds = 0.1
+    commit_wait_s: PositiveSeconds = 0.5
     """How long a commit may take before its streams go on without the store, as degraded."""
     drain_s: Seconds = 10.0
     """How long a shutdown waits for running streams."""

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 MAX_LATE = 10_000
 """Ends of degraded streams that wait for the store; beyond it the oldest are lost, and a log line says so."""
 
-BEHIND = 0.5
-"""Share of ``commit_wait_s`` after which engines that flood the store are read no further."""
+BEHIND_S = 0.05
+"""A commit older than this, and engines are read no further until it is done: their data wait in the kernel."""
 
 CONFIRM_S = 0.01
 """A commit that looks late gets this long more, so that a busy event loop has read the writer's answer first."""
@@ -103,7 +103,7 @@ class Committer:
         """
         if not self._in_flight or not self.is_healthy:
             return False
-        return self._clock() - self._in_flight[0].submitted_s > self._commit_wait_s * BEHIND
+        return self._clock() - self._in_flight[0].submitted_s > BEHIND_S
 
     def commit(self, pumps: Iterable[Pump]) -> None:
         """Take what these pumps have and publish it after the commit; at once for degraded streams."""
