@@ -111,15 +111,17 @@ class Bench:
         on_malformed: Any = "skip",
         is_memory_only: bool = False,
         is_immediate: bool = False,
+        stream_id: str = "s",
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.scheduler = FakeScheduler(is_immediate=is_immediate)
         self.generation = FakeGeneration()
         self.ended: list[Pump] = []
         limits = limits or Limits()
         order = Order(
-            stream_id=StreamId("s"),
-            request_id=RequestId("r"),
+            stream_id=StreamId(stream_id),
+            request_id=RequestId(f"r-{stream_id}"),
             owner="",
             model="m",
             engine_request=EngineRequest(body=b"x" * 40),
