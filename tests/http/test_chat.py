@@ -93,8 +93,14 @@ async def test_silence_before_the_first_token_is_504() -> None:
         assert reply.json["error"]["cause"] == "first_token_timeout"
 
 
+async def test_a_first_token_timeout_just_behind_head_wait_is_still_504() -> None:
+    timeouts = Timeouts(commit_wait_s=5, head_wait_s=0.2, first_token_s=0.3)
+    async with node_in_process(timeouts=timeouts) as relay:
+        assert (await relay.chat(simulate={"fault": {"kind": "silence_before"}})).status == 504
+
+
 async def test_a_head_does_not_wait_longer_than_head_wait_and_pings_follow() -> None:
-    timeouts = Timeouts(commit_wait_s=5, head_wait_s=0.1, heartbeat_s=0.2, first_token_s=0.7)
+    timeouts = Timeouts(commit_wait_s=5, head_wait_s=0.1, heartbeat_s=0.2, first_token_s=0.9)
     async with node_in_process(timeouts=timeouts) as relay:
         reply = await relay.chat(simulate={"fault": {"kind": "silence_before"}})
         assert reply.status == 200

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from headrace.errors import StreamGone
+from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
 from headrace.stream.log import StreamLog
 from headrace.stream.segment import Segment
@@ -223,7 +223,12 @@ class Consumer:
 
     async def _read_back(self, *, max_bytes: int) -> list[Segment]:
         """Read what memory no longer holds from the store."""
-        segments = await self._store.read(self._log.stream_id, after=Offset(self.position - 1), max_bytes=max_bytes)
+        after = Offset(self.position - 1)
+        try:
+            segments = await self._store.read(self._log.stream_id, after=after, max_bytes=max_bytes)
+        except StreamNotFound:
+            # The store was down when the stream began. There is a stream: what it said so far is gone.
+            segments = []
         if not segments:
             raise StreamGone(f"entries from offset {self.position} on are no longer kept", param="after")
         return segments

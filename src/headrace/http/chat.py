@@ -10,6 +10,7 @@ from headrace.errors import ClientRequestError, StreamExists
 from headrace.http.asgi import Headers
 from headrace.http.exchange import NO_BUFFERING, Exchange
 from headrace.http.node import OWNER, Node, new_stream_id
+from headrace.policy.timeouts import Timeouts
 from headrace.protocol.assemble import CompletionAssembler
 from headrace.protocol.encoders import ChatSSEEncoder
 from headrace.protocol.errors import end_error
@@ -23,6 +24,9 @@ from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause, Durability, End
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+HEAD_GRACE_S = 0.25
+"""How close behind ``head_wait_s`` a first-token time-out is waited for."""
 
 MAX_BLOCKING_BYTES = 64 * 1024 * 1024
 """Log size from which a blocking answer is given up: it is assembled in memory."""
@@ -123,7 +127,7 @@ async def _stream(exchange: Exchange, pump: Pump, consumer: Consumer) -> None:
     """Answer with SSE; with a plain HTTP error when the stream fails before the head is out."""
     log = pump.log
     lingers = pump.order.linger_s is not None
-    await consumer.content(within_s=0.0 if lingers else exchange.node.timeouts.head_wait_s)
+    await consumer.content(within_s=0.0 if lingers else _head_wait_s(exchange.node.timeouts))
     end = log.published_end
     if end is not None and end.is_error and not log.has_published_content:
         await _respond_end(exchange, log, end, partial_text=None)
@@ -133,6 +137,13 @@ async def _stream(exchange: Exchange, pump: Pump, consumer: Consumer) -> None:
     await exchange.start(200, [content_type, *NO_BUFFERING, *stream_headers(log)])
     await write(consumer, encoder, exchange.send)
     await exchange.finish()
+
+
+def _head_wait_s(timeouts: Timeouts) -> float:
+    """Return how long the head waits: a first-token time-out close behind is waited for, so that it is still a 504."""
+    if timeouts.first_token_s <= timeouts.head_wait_s + HEAD_GRACE_S:
+        return timeouts.first_token_s + HEAD_GRACE_S
+    return timeouts.head_wait_s
 
 
 async def _block(exchange: Exchange, pump: Pump, consumer: Consumer) -> None:
