@@ -11,16 +11,13 @@ import msgspec
 
 from headrace.engines.scripted import ScriptedEngine
 from headrace.http.app import App
-from headrace.http.node import Node, system_clocks
-from headrace.observe.metrics import Metrics
+from headrace.http.composition import assembled_node
+from headrace.http.node import Node
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
-from headrace.pump.committer import Committer
-from headrace.pump.supervisor import Supervisor
-from headrace.pump.tick import Tick
+from headrace.settings import ServerSettings, Settings, StoreSettings, StreamSettings
 from headrace.stores.memory import MemoryRecords, MemoryStore
 from headrace.stream.store import Records, Store
-from headrace.stream.sweep import Sweep
 from headrace.types.engine import Engine
 
 MODEL = "scripted"
@@ -111,49 +108,20 @@ async def node_in_process(
     stores: tuple[Store, Records] | None = None,
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
-    flush_interval_s: float = 0.005,
 ) -> AsyncIterator[InProcess]:
     """Run a node with a fast tick until the block ends."""
-    loop, clocks, metrics, sweep = asyncio.get_running_loop(), system_clocks(), Metrics(), Sweep()
-    timeouts, limits = timeouts or Timeouts(commit_wait_s=5), limits or Limits()
+    settings = Settings(
+        server=ServerSettings(max_body_bytes=1 << 20),
+        timeouts=timeouts or Timeouts(commit_wait_s=5),
+        limits=limits or Limits(),
+        stream=StreamSettings(flush_interval_ms=5),
+        store=StoreSettings(url="memory:"),
+    )
     store, records = stores or (MemoryStore(max_bytes=1 << 24), MemoryRecords(max_records=1000))
-    async with store, records, engine or ScriptedEngine(models=[MODEL]) as running:
-        committer = Committer(
-            store,
-            records,
-            commit_wait_s=timeouts.commit_wait_s,
-            observer=metrics,
-            clock=clocks.monotonic_s,
-            loop=loop,
-        )
-        tick = Tick(committer, interval_s=flush_interval_s, observer=metrics, clock=clocks.monotonic_s, loop=loop)
-        async with Supervisor(
-            engine=running,
-            committer=committer,
-            tick=tick,
-            sweep=sweep,
-            timeouts=timeouts,
-            limits=limits,
-            on_malformed="skip",
-            is_memory_only=store.is_bounded_by_readers,
-            node="test",
-            clocks=clocks,
-            observer=metrics,
-        ) as supervisor:
-            yield InProcess(
-                Node(
-                    supervisor=supervisor,
-                    store=store,
-                    records=records,
-                    sweep=sweep,
-                    metrics=metrics,
-                    timeouts=timeouts,
-                    limits=limits,
-                    clocks=clocks,
-                    models=(MODEL,),
-                    forward_headers=frozenset({b"traceparent"}),
-                    max_body_bytes=1 << 20,
-                    body_timeout_s=5,
-                    store_content=True,
-                )
-            )
+    engine = engine or ScriptedEngine(models=[MODEL])
+    async with (
+        store,
+        records,
+        assembled_node(settings, store=store, records=records, engine=engine, models=(MODEL,)) as node,
+    ):
+        yield InProcess(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from headrace.engines.embedded import MODEL_NAME, EmbeddedEngine
@@ -13,11 +13,13 @@ from headrace.http.node import Node, system_clocks
 from headrace.observe.metrics import Metrics
 from headrace.pump.committer import Committer
 from headrace.pump.housekeeping import Housekeeper, Retention
+from headrace.pump.pump import Clocks
 from headrace.pump.recovery import recover
 from headrace.pump.supervisor import Supervisor
 from headrace.pump.tick import Tick
 from headrace.settings import Settings
 from headrace.stores.url import open_stores
+from headrace.stream.store import Records, Store
 from headrace.stream.sweep import Sweep
 from headrace.types.engine import Engine
 
@@ -30,51 +32,57 @@ LEASE_S = 30.0
 
 @asynccontextmanager
 async def running_node(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Node]:
-    """Open stores and engine, close what a crash left open, and run the node until the block ends.
+    """Open the stores and the engine that the settings name, and run a node with them until the block ends.
 
     Raises:
         SettingsError: The settings name something that does not exist here.
         StoreError: The store cannot be opened, or the streams that a crash left cannot be closed.
     """
-    clocks, loop = system_clocks(), asyncio.get_running_loop()
-    metrics, sweep = Metrics(), Sweep()
+    engine, models = _engine(settings, environ)
+    async with (
+        open_stores(settings.store.url) as (store, records),
+        assembled_node(settings, store=store, records=records, engine=engine, models=models) as node,
+    ):
+        yield node
+
+
+@asynccontextmanager
+async def assembled_node(
+    settings: Settings, *, store: Store, records: Records, engine: Engine, models: Sequence[str] | None
+) -> AsyncIterator[Node]:
+    """Close what a crash left open, enter the engine, and run a node until the block ends.
+
+    Args:
+        settings: Of everything but store and engine, which are given.
+        store: Open already.
+        records: Open already.
+        engine: Entered here.
+        models: Models served; None for the engine's own list.
+
+    Raises:
+        StoreError: The streams that a crash left cannot be closed.
+    """
+    clocks, metrics, sweep = system_clocks(), Metrics(), Sweep()
+    for record in await recover(store, records, node=NODE, lease_s=LEASE_S, wall_time=clocks.wall_time):
+        if record.cause is not None:
+            metrics.recovered(record.state, record.cause)
+    committer, tick = _driver(settings, store, records, metrics, clocks)
     async with AsyncExitStack() as stack:
-        store, records = await stack.enter_async_context(open_stores(settings.store.url))
-        for record in await recover(store, records, node=NODE, lease_s=LEASE_S, wall_time=clocks.wall_time):
-            if record.cause is not None:
-                metrics.recovered(record.state, record.cause)
-        engine, models = _engine(settings, environ)
         await stack.enter_async_context(engine)
-        committer = Committer(
-            store,
-            records,
-            commit_wait_s=settings.timeouts.commit_wait_s,
+        supervisor = Supervisor(
+            engine=engine,
+            committer=committer,
+            tick=tick,
+            sweep=sweep,
+            timeouts=settings.timeouts,
+            limits=settings.limits,
+            on_malformed=settings.engine.on_malformed_chunk,
+            is_memory_only=store.is_bounded_by_readers,
+            node=NODE,
+            clocks=clocks,
             observer=metrics,
-            clock=clocks.monotonic_s,
-            loop=loop,
         )
-        tick = Tick(
-            committer,
-            interval_s=settings.stream.flush_interval_ms / 1000,
-            observer=metrics,
-            clock=clocks.monotonic_s,
-            loop=loop,
-        )
-        supervisor = await stack.enter_async_context(
-            Supervisor(
-                engine=engine,
-                committer=committer,
-                tick=tick,
-                sweep=sweep,
-                timeouts=settings.timeouts,
-                limits=settings.limits,
-                on_malformed=settings.engine.on_malformed_chunk,
-                is_memory_only=store.is_bounded_by_readers,
-                node=NODE,
-                clocks=clocks,
-                observer=metrics,
-            )
-        )
+        await stack.enter_async_context(supervisor)
         housekeeper = Housekeeper(
             store=store,
             records=records,
@@ -103,6 +111,29 @@ async def running_node(settings: Settings, environ: Mapping[str, str]) -> AsyncI
             body_timeout_s=settings.server.body_timeout_s,
             store_content=settings.store.store_content,
         )
+
+
+def _driver(
+    settings: Settings, store: Store, records: Records, metrics: Metrics, clocks: Clocks
+) -> tuple[Committer, Tick]:
+    """Build what moves all streams."""
+    loop = asyncio.get_running_loop()
+    committer = Committer(
+        store,
+        records,
+        commit_wait_s=settings.timeouts.commit_wait_s,
+        observer=metrics,
+        clock=clocks.monotonic_s,
+        loop=loop,
+    )
+    tick = Tick(
+        committer,
+        interval_s=settings.stream.flush_interval_ms / 1000,
+        observer=metrics,
+        clock=clocks.monotonic_s,
+        loop=loop,
+    )
+    return committer, tick
 
 
 def _engine(settings: Settings, environ: Mapping[str, str]) -> tuple[Engine, tuple[str, ...] | None]:
