@@ -1,0 +1,50 @@
+"""Metrics: each event counts once, under bounded labels."""
+
+from __future__ import annotations
+
+from headrace.observe.metrics import Metrics
+from headrace.types.outcome import Cause, State
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_stream_is_active_until_it_ends_and_then_counted_by_state_and_cause() -> None:
+    metrics = Metrics()
+    metrics.started()
+    metrics.started()
+    assert value(metrics, "headrace_streams_active") == 2
+    metrics.ended(State.TRUNCATED, Cause.UPSTREAM_CLOSED, malformed_chunks=3, ttft_s=0.02)
+    assert value(metrics, "headrace_streams_active") == 1
+    assert value(metrics, "headrace_streams_total", state="truncated", cause="upstream_closed") == 1
+    assert value(metrics, "headrace_malformed_chunks_total") == 3
+    assert value(metrics, "headrace_time_to_first_token_seconds_bucket", le="0.025") == 1
+
+
+def test_a_stream_without_content_has_no_time_to_first_token() -> None:
+    metrics = Metrics()
+    metrics.started()
+    metrics.ended(State.FAILED, Cause.UPSTREAM_REJECTED, malformed_chunks=0, ttft_s=None)
+    assert value(metrics, "headrace_time_to_first_token_seconds_count") == 0
+
+
+def test_what_an_earlier_process_left_is_counted_but_never_active() -> None:
+    metrics = Metrics()
+    metrics.recovered(State.TRUNCATED, Cause.NODE_LOST)
+    assert value(metrics, "headrace_streams_active") == 0
+    assert value(metrics, "headrace_streams_total", state="truncated", cause="node_lost") == 1
+
+
+def test_ticks_commits_rejections_and_degraded_streams_are_measured() -> None:
+    metrics = Metrics()
+    metrics.ticked(0.001, -0.5)
+    metrics.committed(0.002)
+    metrics.rejected(429)
+    metrics.degraded()
+    text = metrics.text().decode()
+    assert "headrace_tick_seconds_count 1.0" in text
+    assert "headrace_tick_late_seconds_sum 0.0" in text
+    assert "headrace_commit_seconds_count 1.0" in text
+    assert 'headrace_requests_rejected_total{status="429"} 1.0' in text
+    assert "headrace_streams_degraded_total 1.0" in text

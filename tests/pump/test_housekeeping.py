@@ -1,0 +1,95 @@
+"""Housekeeping: wishes of other processes, leases, retention; a store that fails puts it off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from tests.node import InProcess, node_in_process
+
+from headrace.errors import StoreError
+from headrace.pump.housekeeping import Housekeeper, Retention
+from headrace.stream.store import Store
+from headrace.types.ids import StreamId
+
+
+class Calls:
+    """A store in front of the real one that notes calls, and fails where it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.names: list[str] = []
+        self.fails = False
+
+    def __getattr__(self, name: str) -> object:
+        self.names.append(name)
+        if self.fails:
+            raise StoreError("no disk")
+        return getattr(self._store, name)
+
+
+def housekeeper(relay: InProcess, *, keep_s: float = 3600, store: object | None = None) -> Housekeeper:
+    node = relay.node
+    return Housekeeper(
+        store=store or node.store,  # type: ignore[arg-type]
+        records=node.records,
+        committer=node.supervisor._committer,
+        supervisor=node.supervisor,
+        node="local",
+        lease_s=30,
+        retention=Retention(keep_s, 1 << 20),
+        wall_time=time.time,
+    )
+
+
+async def test_a_wish_left_in_the_store_stops_the_stream_as_operator() -> None:
+    async with node_in_process() as relay:
+        headers = {"Headrace-Stream-Id": "wanted"}
+        asking = asyncio.ensure_future(
+            relay.chat(headers=headers, simulate={"text": "one two", "fault": {"kind": "silence", "at": 1}})
+        )
+        async with asyncio.timeout(5):
+            while not await relay.node.store.request_cancel(StreamId("wanted")):  # noqa: ASYNC110 (until it is opened)
+                await asyncio.sleep(0.001)
+        await housekeeper(relay).round(1)
+        reply = await asking
+        assert reply.chunks[-1]["error"]["cause"] == "operator"
+
+
+async def test_what_is_older_than_retention_goes_with_its_record() -> None:
+    async with node_in_process() as relay:
+        reply = await relay.chat()
+        await housekeeper(relay, keep_s=3600).round(0)
+        path = f"/v1/streams/{reply.headers['headrace-stream-id']}"
+        assert (await relay.call("GET", path)).status == 200
+        async with asyncio.timeout(5):
+            while len(relay.node.supervisor):  # noqa: ASYNC110 (the sweep forgets it)
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        await housekeeper(relay, keep_s=0).round(0)
+        assert (await relay.call("GET", path)).status == 404
+
+
+async def test_leases_are_renewed_three_times_as_often_as_they_end() -> None:
+    async with node_in_process() as relay:
+        calls = Calls(relay.node.store)
+        keeper = housekeeper(relay, store=calls)
+        for number in range(21):
+            await keeper.round(number)
+        assert calls.names.count("renew") == 3
+        assert calls.names.count("trim") == 1
+
+
+async def test_a_store_that_fails_puts_it_off(caplog: pytest.LogCaptureFixture) -> None:
+    async with node_in_process() as relay:
+        calls = Calls(relay.node.store)
+        calls.fails = True
+        running = asyncio.ensure_future(housekeeper(relay, store=calls).run())
+        async with asyncio.timeout(5):
+            while "put off" not in caplog.text:  # noqa: ASYNC110 (a log line)
+                await asyncio.sleep(0.001)
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
