@@ -96,7 +96,7 @@ class Served:
         """Start the process, or start it again, on the same port, after it has ended.
 
         Args:
-            wait: Return when it serves; False returns at once, for one that is expected to refuse.
+            wait: Return when it serves; False returns at once.
 
         Raises:
             AssertionError: It ended, or does not serve in time; the message has what it printed.
@@ -111,6 +111,14 @@ class Served:
             )
         if wait:
             self._wait_until_ready()
+
+    def run_to_end(self) -> tuple[int, str]:
+        """Start it, wait until it ends by itself, and return its exit code and output; not inside its context."""
+        try:
+            self.start(wait=False)
+            return self.wait(), self.output
+        finally:
+            self.__exit__()
 
     def _wait_until_ready(self) -> None:
         until_s = time.monotonic() + START_S

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import httptools
 import msgspec
@@ -19,7 +19,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 class WireClient(asyncio.Protocol):
-    """One connection with one request on it. Made by ``request``."""
+    """One connection with one request on it. Made by ``Wire``."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -32,6 +32,9 @@ class WireClient(asyncio.Protocol):
         self.is_closed = False
         self.left_at: float | None = None
         """When this side closed, by CLOCK_MONOTONIC, just before it did."""
+        self.longest_pause_s = 0.0
+        """Between two arrivals of data, since the first."""
+        self._arrived_at: float | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._decoder = SSEDecoder(max_event_bytes=MAX_EVENT_BYTES)
         self._transport: asyncio.Transport | None = None
@@ -90,15 +93,26 @@ class WireClient(asyncio.Protocol):
     async def events_seen(self, count: int, *, within_s: float = 30.0) -> None:
         await self.until(lambda: len(self.events) >= count, within_s=within_s)
 
+    async def completed(self, *, within_s: float = 30.0) -> None:
+        """Wait for the end of the response."""
+        await self.until(lambda: self.is_complete, within_s=within_s)
+
     async def response(self, *, within_s: float = 30.0) -> WireClient:
         """Wait for the whole response, and close."""
-        await self.until(lambda: self.is_complete, within_s=within_s)
+        await self.completed(within_s=within_s)
         self.leave()
         return self
 
     async def closed(self, *, within_s: float = 30.0) -> None:
         """Wait until the connection is gone."""
         await self.until(lambda: self.is_closed, within_s=within_s)
+
+    def forget_body(self) -> int:
+        """Forget what has come of the body and its events, and return how many bytes that were."""
+        size = len(self.body)
+        self.body.clear()
+        self.events.clear()
+        return size
 
     @property
     def text(self) -> str:
@@ -115,6 +129,10 @@ class WireClient(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        if self._arrived_at is not None:
+            self.longest_pause_s = max(self.longest_pause_s, now - self._arrived_at)
+        self._arrived_at = now
         self._parser.feed_data(data)
         self._changed.set()
 
@@ -140,40 +158,58 @@ class WireClient(asyncio.Protocol):
         self.is_complete = True
 
 
-async def request(
-    port: int, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: Any = None
-) -> WireClient:
-    """Connect, send one request, and return without waiting for the answer.
+class Wire:
+    """The connections of one test to one server; leaving the context closes those that are still open.
 
     Args:
         port: On 127.0.0.1.
-        method: HTTP method.
-        path: With its query.
-        headers: Beside ``host`` and those of the body.
-        body: Sent as JSON; None sends none.
     """
-    loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(WireClient, "127.0.0.1", port)
-    client.send(method, path, headers or {}, b"" if body is None else msgspec.json.encode(body))
-    return client
 
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._clients: list[WireClient] = []
 
-async def chat(
-    port: int,
-    simulate: Mapping[str, Any] | None = None,
-    *,
-    stream: bool = True,
-    headers: Mapping[str, str] | None = None,
-    **fields: Any,
-) -> WireClient:
-    """Ask for an answer that the simulator plays as ``simulate`` says."""
-    asked: dict[str, Any] = {"model": "sim", "stream": stream, "messages": [{"role": "user", "content": "Go on."}]}
-    if simulate is not None:
-        asked["simulate"] = simulate
-    return await request(port, "POST", "/v1/chat/completions", headers=headers, body=asked | fields)
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients:
+            client.leave()
+        for client in self._clients:
+            await client.closed()
 
-async def fetch(port: int, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> WireClient:
-    """Return a whole response."""
-    client = await request(port, method, path, headers=headers)
-    return await client.response()
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> WireClient:
+        """Connect, send one request, and return without waiting for the answer.
+
+        Args:
+            method: HTTP method.
+            path: With its query.
+            headers: Beside ``host`` and those of the body.
+            body: Sent as JSON; None sends none.
+        """
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(WireClient, "127.0.0.1", self._port)
+        self._clients.append(client)
+        client.send(method, path, headers or {}, b"" if body is None else msgspec.json.encode(body))
+        return client
+
+    async def chat(
+        self,
+        simulate: Mapping[str, Any] | None = None,
+        *,
+        stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> WireClient:
+        """Ask for an answer that the simulator plays as ``simulate`` says."""
+        asked: dict[str, Any] = {"model": "sim", "stream": stream, "messages": [{"role": "user", "content": "Go on."}]}
+        if simulate is not None:
+            asked["simulate"] = simulate
+        return await self.request("POST", "/v1/chat/completions", headers=headers, body=asked | fields)
+
+    async def fetch(self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> WireClient:
+        """Return a whole response."""
+        client = await self.request(method, path, headers=headers)
+        return await client.response()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import uvloop
 from tests.processes import Relay, Simulator
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
+from tests.wire_client import Wire
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +19,9 @@ def simulator() -> Iterator[Simulator]:
 def relay(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     with Relay(simulator.url, tmp_path_factory.mktemp("store") / "headrace.db") as relay:
         yield relay
+
+
+@pytest.fixture
+async def wire(relay: Relay) -> AsyncIterator[Wire]:
+    async with Wire(relay.port) as wire:
+        yield wire

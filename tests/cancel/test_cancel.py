@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.processes import Relay, Simulator
 from tests.waiting import until
-from tests.wire_client import WireClient, chat, fetch, request
+from tests.wire_client import Wire, WireClient
 
 STREAMS = 50
 P99_S = 0.050
@@ -32,7 +32,7 @@ PHASES: dict[str, dict[str, Any]] = {
 SPOKEN = {"mid-stream": 5, "in silence": 5}
 """Tokens that a phase begins with."""
 
-Stop = Callable[[Relay, "Live"], Any]
+Stop = Callable[[Wire, "Live"], Any]
 
 
 class Live:
@@ -46,14 +46,14 @@ class Live:
         self.stopped_at = 0.0
 
 
-async def by_tcp_close(relay: Relay, live: Live) -> None:
+async def by_tcp_close(wire: Wire, live: Live) -> None:
     live.client.leave()
     assert live.client.left_at is not None
     live.stopped_at = live.client.left_at
 
 
-async def by_cancel(relay: Relay, live: Live) -> None:
-    connected = await request(relay.port, "GET", "/healthz")
+async def by_cancel(wire: Wire, live: Live) -> None:
+    connected = await wire.request("GET", "/healthz")
     await connected.until(lambda: connected.is_complete)
     live.stopped_at = time.monotonic()
     connected.expect_another()
@@ -64,14 +64,14 @@ async def by_cancel(relay: Relay, live: Live) -> None:
     assert (view["state"], view["cause"]) == ("cancelled", "client_stop")
 
 
-async def start(relay: Relay, simulator: Simulator, phase: str, *, stream: bool, tag: str) -> list[Live]:
+async def start(wire: Wire, simulator: Simulator, phase: str, *, stream: bool, tag: str) -> list[Live]:
     """Start the streams and wait until each is in its phase."""
     lives = []
     for number in range(STREAMS):
         stream_id = f"{tag}-{number}"
         trace = f"00-{time.monotonic_ns():032x}-{number + 1:016x}-01"
         headers = {"headrace-stream-id": stream_id, "traceparent": trace}
-        client = await chat(relay.port, PHASES[phase], stream=stream, headers=headers)
+        client = await wire.chat(PHASES[phase], stream=stream, headers=headers)
         lives.append(Live(number, client, stream_id, trace))
     spoken = SPOKEN.get(phase, 0)
     if stream and spoken:
@@ -108,13 +108,13 @@ class Holdings:
         return f"Holdings({vars(self)})"
 
 
-async def warm_up(relay: Relay) -> None:
+async def warm_up(wire: Wire, relay: Relay) -> None:
     """Let a stream complete and look at it, so that what is made once and kept is there."""
-    client = await (await chat(relay.port, {"tokens": 3})).response()
+    client = await (await wire.chat({"tokens": 3})).response()
     path = f"/v1/streams/{client.headers['headrace-stream-id']}"
     await until(lambda: relay.metric("headrace_streams_active") == 0)
     for suffix in ("", "/events"):
-        assert (await fetch(relay.port, path + suffix)).status == 200
+        assert (await wire.fetch(path + suffix)).status == 200
 
 
 @pytest.mark.parametrize("phase", list(PHASES))
@@ -130,6 +130,7 @@ async def warm_up(relay: Relay) -> None:
 async def test_the_engine_sees_a_stop_at_once(
     *,
     relay: Relay,
+    wire: Wire,
     simulator: Simulator,
     phase: str,
     way: str,
@@ -138,13 +139,13 @@ async def test_the_engine_sees_a_stop_at_once(
     cause: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    await warm_up(relay)
+    await warm_up(wire, relay)
     before = Holdings(relay, simulator)
     simulator.forget()
     tag = f"{way}-{phase}".replace(" ", "_")
-    lives = await start(relay, simulator, phase, stream=is_streaming, tag=tag)
+    lives = await start(wire, simulator, phase, stream=is_streaming, tag=tag)
     for live in lives:
-        await stop(relay, live)
+        await stop(wire, live)
         await asyncio.sleep(BETWEEN_S)
     took_s = await latencies(simulator, lives)
     p50, p99, worst = (1000 * took_s[min(len(took_s) - 1, int(len(took_s) * share))] for share in (0.5, 0.99, 1.0))
@@ -154,7 +155,7 @@ async def test_the_engine_sees_a_stop_at_once(
     for live in lives:
         live.client.leave()
     for live in lives:
-        view = (await fetch(relay.port, f"/v1/streams/{live.stream_id}")).json()
+        view = (await wire.fetch(f"/v1/streams/{live.stream_id}")).json()
         assert (view["state"], view["cause"]) == ("cancelled", cause)
     with contextlib.suppress(TimeoutError):
         await until(lambda: Holdings(relay, simulator).is_within(before), within_s=5)
@@ -165,20 +166,22 @@ async def test_the_engine_sees_a_stop_at_once(
     assert took_s[-1] <= WORST_S, line
 
 
-async def test_fifty_that_leave_at_the_same_moment_are_all_seen(relay: Relay, simulator: Simulator) -> None:
+async def test_fifty_that_leave_at_the_same_moment_are_all_seen(relay: Relay, wire: Wire, simulator: Simulator) -> None:
     simulator.forget()
-    lives = await start(relay, simulator, "mid-stream", stream=True, tag="crowd")
+    lives = await start(wire, simulator, "mid-stream", stream=True, tag="crowd")
     for live in lives:
-        await by_tcp_close(relay, live)
+        await by_tcp_close(wire, live)
     took_s = await latencies(simulator, lives)
     print(f"all at once: p50 {1000 * took_s[25]:.1f} ms, worst {1000 * took_s[-1]:.1f} ms")  # noqa: T201 (as above)
     assert took_s[-1] <= WORST_S
 
 
-async def test_a_lingering_stream_goes_on_for_its_linger_time_and_no_longer(relay: Relay, simulator: Simulator) -> None:
+async def test_a_lingering_stream_goes_on_for_its_linger_time_and_no_longer(
+    relay: Relay, wire: Wire, simulator: Simulator
+) -> None:
     simulator.forget()
     headers = {"headrace-stream-id": "lingering", "headrace-linger": "0.5"}
-    client = await chat(relay.port, PHASES["mid-stream"], headers=headers)
+    client = await wire.chat(PHASES["mid-stream"], headers=headers)
     await client.events_seen(3)
     client.leave()
     assert client.left_at is not None
@@ -188,15 +191,15 @@ async def test_a_lingering_stream_goes_on_for_its_linger_time_and_no_longer(rela
     (found,) = simulator.requests()
     assert found["outcome"] == "client_closed"
     assert found["client_closed_at"] - client.left_at >= 0.5
-    view = (await fetch(relay.port, "/v1/streams/lingering")).json()
+    view = (await wire.fetch("/v1/streams/lingering")).json()
     assert (view["state"], view["cause"]) == ("cancelled", "client_gone")
 
 
-async def test_a_stream_goes_on_while_anybody_follows_it(relay: Relay, simulator: Simulator) -> None:
+async def test_a_stream_goes_on_while_anybody_follows_it(relay: Relay, wire: Wire, simulator: Simulator) -> None:
     simulator.forget()
-    client = await chat(relay.port, PHASES["mid-stream"], headers={"headrace-stream-id": "shared"})
+    client = await wire.chat(PHASES["mid-stream"], headers={"headrace-stream-id": "shared"})
     await client.events_seen(3)
-    follower = await request(relay.port, "GET", "/v1/streams/shared/events")
+    follower = await wire.request("GET", "/v1/streams/shared/events")
     await follower.events_seen(3)
     client.leave()
     await follower.events_seen(len(follower.events) + 10)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from tests.waiting import until
-from tests.wire_client import WireClient, chat, fetch
+from tests.wire_client import Wire, WireClient
 
 from headrace.engines.scripted import SimulatorServer
 from headrace.http.app import App
@@ -35,8 +35,8 @@ LONG_PROMPT = "The river carries water to the wheel, and the wheel turns the sto
 
 
 @contextlib.asynccontextmanager
-async def served_node(store: Path, **engine: Any) -> AsyncGenerator[tuple[Node, int]]:
-    """Run a node and its HTTP server on this loop; gives the node and the port."""
+async def served_node(store: Path, **engine: Any) -> AsyncGenerator[tuple[Node, Wire]]:
+    """Run a node and its HTTP server on this loop; gives the node and connections to it."""
     tables = {"server": {"port": 0}, "engine": engine, "store": {"url": f"sqlite:///{store}"}}
     settings = load_settings(environ={}, overrides=tables)
     async with running_node(settings, {}) as node:
@@ -57,7 +57,8 @@ async def served_node(store: Path, **engine: Any) -> AsyncGenerator[tuple[Node, 
             serving = asyncio.ensure_future(server.serve(sockets=[bound]))
             try:
                 await until(lambda: server.started)
-                yield node, bound.getsockname()[1]
+                async with Wire(bound.getsockname()[1]) as wire:
+                    yield node, wire
             finally:
                 # Not cancelled, also when the test has failed: the server would leave its socket open.
                 node.supervisor.end_all()
@@ -69,14 +70,14 @@ async def served_node(store: Path, **engine: Any) -> AsyncGenerator[tuple[Node, 
 async def test_no_task_outlives_its_stream(tmp_path: Path, is_streaming: bool) -> None:
     async with (
         SimulatorServer(models=("sim",)) as simulator,
-        served_node(tmp_path / "headrace.db", upstream=simulator.url, model="sim") as (node, port),
+        served_node(tmp_path / "headrace.db", upstream=simulator.url, model="sim") as (node, wire),
     ):
-        await (await chat(port, {"tokens": 2})).response()
+        await (await wire.chat({"tokens": 2})).response()
         before = len(asyncio.all_tasks())
         clients: list[WireClient] = []
         for number in range(STREAMS):
             simulate = {"itl_ms": 20, "tokens": 10_000} if number % 2 else {"fault": {"kind": "silence_before"}}
-            clients.append(await chat(port, simulate, stream=is_streaming))
+            clients.append(await wire.chat(simulate, stream=is_streaming))
         await until(lambda: len(simulator.records.all()) == STREAMS + 1)
         assert len(asyncio.all_tasks()) > before
         for client in clients:
@@ -110,13 +111,13 @@ async def assert_usually_within(limit_s: float, measure: Callable[[str], Awaitab
 @pytest.mark.parametrize("way", ["tcp close", "cancel", "blocking client leaves"])
 async def test_the_embedded_engine_is_idle_soon_after_a_stop(tmp_path: Path, has_model: None, way: str) -> None:
     """Four streams are decoding and the others wait in the queue; all stop at once."""
-    async with served_node(tmp_path / "headrace.db") as (node, port):
+    async with served_node(tmp_path / "headrace.db") as (node, wire):
         await assert_usually_within(
-            IDLE_AFTER_DECODE_S, lambda tag: stop_all(node, port, tag, way=way), f"decode, {way}"
+            IDLE_AFTER_DECODE_S, lambda tag: stop_all(node, wire, tag, way=way), f"decode, {way}"
         )
 
 
-async def stop_all(node: Node, port: int, tag: str, *, way: str) -> float:
+async def stop_all(node: Node, wire: Wire, tag: str, *, way: str) -> float:
     """Start streams, stop them all, and return after how many seconds the engine was idle."""
     engine = node.supervisor.engine
     ids = [f"{tag}-{number}" for number in range(STREAMS)]
@@ -126,12 +127,12 @@ async def stop_all(node: Node, port: int, tag: str, *, way: str) -> float:
         "messages": [{"role": "user", "content": "Tell me a long story."}],
     }
     is_streaming = way != "blocking client leaves"
-    clients = [await chat(port, stream=is_streaming, headers={"headrace-stream-id": name}, **asked) for name in ids]
+    clients = [await wire.chat(stream=is_streaming, headers={"headrace-stream-id": name}, **asked) for name in ids]
     await until(lambda: sum(pump.log.has_content for pump in node.supervisor.running()) >= SLOTS)
     assert engine.active() > SLOTS  # a few may have told a short story already
     if way == "cancel":
         idle = asyncio.ensure_future(until(lambda: engine.active() == 0, every_s=0.001))
-        answers = await asyncio.gather(*(fetch(port, f"/v1/streams/{name}/cancel", method="POST") for name in ids))
+        answers = await asyncio.gather(*(wire.fetch(f"/v1/streams/{name}/cancel", method="POST") for name in ids))
         assert {answer.json()["cause"] for answer in answers} == {"client_stop"}
         return await idle
     for client in clients:
@@ -143,18 +144,18 @@ async def stop_all(node: Node, port: int, tag: str, *, way: str) -> float:
 async def test_the_embedded_engine_is_idle_soon_after_a_stop_in_prefill(
     tmp_path: Path, has_model: None, is_streaming: bool
 ) -> None:
-    async with served_node(tmp_path / "headrace.db") as (node, port):
+    async with served_node(tmp_path / "headrace.db") as (node, wire):
         await assert_usually_within(
-            IDLE_AFTER_PREFILL_S, lambda tag: stop_in_prefill(node, port, tag, stream=is_streaming), "prefill"
+            IDLE_AFTER_PREFILL_S, lambda tag: stop_in_prefill(node, wire, tag, stream=is_streaming), "prefill"
         )
 
 
-async def stop_in_prefill(node: Node, port: int, tag: str, *, stream: bool) -> float:
+async def stop_in_prefill(node: Node, wire: Wire, tag: str, *, stream: bool) -> float:
     """Start a stream with a long prompt, leave, and return after how many seconds the engine was idle."""
     engine = node.supervisor.engine
     # A new beginning, so that no cached prompt shortens it.
     messages = [{"role": "user", "content": f"{tag} {LONG_PROMPT}"}]
-    client = await chat(port, stream=stream, model="smollm2", messages=messages, max_tokens=5)
+    client = await wire.chat(stream=stream, model="smollm2", messages=messages, max_tokens=5)
     await until(lambda: any(pump.log.state == "in_progress" for pump in node.supervisor.running()))
     await asyncio.sleep(0.1)  # now it is in the middle of the prefill
     assert engine.active() == 1

@@ -89,7 +89,9 @@ async def _stream_id(node: Node, proposed: bytes | None) -> StreamId:
             "Headrace-Stream-Id must be 1 to 64 letters, digits, '-' or '_'", param="Headrace-Stream-Id"
         )
     stream_id = StreamId(text)
-    if node.supervisor.find(stream_id) is not None or await node.store.find(stream_id) is not None:
+    supervisor = node.supervisor
+    is_here = supervisor.find(stream_id) is not None or supervisor.late(stream_id) is not None
+    if is_here or await node.store.find(stream_id) is not None:
         raise StreamExists(f"the stream id {stream_id} is taken", param="Headrace-Stream-Id")
     return stream_id
 

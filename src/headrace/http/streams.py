@@ -90,10 +90,11 @@ async def erase_stream(exchange: Exchange) -> None:
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "erased by request")
         await _published(exchange, pump.log)
-        node.supervisor.erase(stream_id)
+    was_here = pump is not None or node.supervisor.late(stream_id) is not None
+    node.supervisor.erase(stream_id)
     erased = await node.store.erase(stream_id)
     forgotten = await node.records.forget(stream_id)
-    if pump is None and not erased and not forgotten:
+    if not was_here and not erased and not forgotten:
         raise _not_found(stream_id)
     await exchange.start(204, [])
     await exchange.finish()
@@ -139,6 +140,10 @@ async def _log(node: Node, stream_id: StreamId) -> StreamLog:
     pump = node.supervisor.find(stream_id)
     if pump is not None:
         return pump.log
+    late = node.supervisor.late(stream_id)
+    if late is not None:
+        seal = late.seal
+        return StreamLog.ended(seal.lease, owner=late.record.owner, entries=seal.entries, end=seal.end)
     stored = await node.store.find(stream_id)
     if stored is None or stored.end is None:
         raise _not_found(stream_id)
@@ -150,6 +155,9 @@ async def _found_view(node: Node, stream_id: StreamId) -> StreamView:
     pump = node.supervisor.find(stream_id)
     if pump is not None:
         return _view(node, pump.record())
+    late = node.supervisor.late(stream_id)
+    if late is not None:
+        return _view(node, late.record)
     records = await node.records.of_stream(stream_id)
     if not records:
         raise _not_found(stream_id)
@@ -159,6 +167,9 @@ async def _found_view(node: Node, stream_id: StreamId) -> StreamView:
 
 def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
     """Return a record as clients see it; a running stream as it stands now."""
+    late = node.supervisor.late(record.stream_id)
+    if late is not None:
+        record, end = late.record, late.seal.end
     pump = node.supervisor.find(record.stream_id)
     entries = record.entries
     if pump is not None:

@@ -91,7 +91,7 @@ class Committer:
         self._clock = clock
         self._loop = loop
         self._in_flight: deque[Job] = deque()
-        self._late: deque[Late] = deque(maxlen=MAX_LATE)
+        self._late: dict[StreamId, Late] = {}
         self.is_healthy = True
         """Whether the store takes commits in time, as far as is known."""
 
@@ -127,24 +127,25 @@ class Committer:
         self._store.commit(batch).add_done_callback(partial(self._done, job))
 
     async def settle(self) -> None:
-        """Wait until nothing is in flight any more, or the store has stalled."""
+        """Wait until nothing is in flight any more, or the store has stalled; hand over what it missed."""
         while self._in_flight and self.is_healthy:
             await asyncio.sleep(self._commit_wait_s / 10)
             self.check()
+        self.retry()
 
     def check(self) -> None:
         """Look for a commit that takes too long; call it every tick."""
-        if self._in_flight:
-            oldest = self._in_flight[0]
-            if not oldest.is_published and self._clock() - oldest.submitted_s > self._commit_wait_s:
-                self._loop.call_later(CONFIRM_S, self._give_up, oldest)
+        if not self._in_flight or not (self.is_healthy or any(not job.is_published for job in self._in_flight)):
+            return
+        oldest = self._in_flight[0]
+        if self._clock() - oldest.submitted_s > self._commit_wait_s:
+            self._loop.call_later(CONFIRM_S, self._give_up, oldest)
 
     def retry(self) -> None:
-        """Offer the store what it missed; call it about once a second. Finds out whether it is well again."""
+        """Offer the store what it missed; call it about once a second, while it fails only after some write worked."""
         if (self.is_healthy and not self._late) or self._in_flight:
             return
-        lates = list(self._late)
-        self._late.clear()
+        lates = list(self._late.values())
         batch = Batch([late.opening for late in lates], [], [late.seal for late in lates])
         job = Job(self._clock())
         job.is_published = True
@@ -155,8 +156,11 @@ class Committer:
 
     def forget(self, stream_id: StreamId) -> None:
         """Save the end of this degraded stream no more: it was erased."""
-        kept = [late for late in self._late if late.record.stream_id != stream_id]
-        self._late = deque(kept, maxlen=MAX_LATE)
+        self._late.pop(stream_id, None)
+
+    def late(self, stream_id: StreamId) -> Late | None:
+        """Return the end of a degraded stream as long as the store does not have it."""
+        return self._late.get(stream_id)
 
     # --- what becomes of a commit
 
@@ -166,7 +170,7 @@ class Committer:
         if failed:
             self._fail(future)
         elif not self._in_flight:
-            self.is_healthy = True
+            self._mend()
         self._observer.committed(self._clock() - job.submitted_s)
         if not job.is_published:
             self._publish(job, degrades=failed)
@@ -174,15 +178,20 @@ class Committer:
     def _retried(self, job: Job, lates: list[Late], future: asyncio.Future[None]) -> None:
         self._in_flight.remove(job)
         if future.cancelled() or future.exception() is not None:
-            self._late.extendleft(reversed(lates))
+            self._fail(future)
             return
-        if not self.is_healthy:
-            logger.warning("the store works again; %d ends of degraded streams are saved", len(lates))
-        self.is_healthy = True
+        for late in lates:
+            self._late.pop(late.record.stream_id, None)
+        self._mend()
 
     def _saved(self, future: asyncio.Future[None]) -> None:
         if future.cancelled() or future.exception() is not None:
             self._fail(future)
+
+    def _mend(self) -> None:
+        if not self.is_healthy:
+            logger.warning("the store works again")
+        self.is_healthy = True
 
     def _fail(self, future: asyncio.Future[None]) -> None:
         if self.is_healthy:
@@ -191,7 +200,7 @@ class Committer:
         self.is_healthy = False
 
     def _give_up(self, job: Job) -> None:
-        if job.is_published or job not in self._in_flight:
+        if job not in self._in_flight:
             return
         if self.is_healthy:
             logger.error("no commit within commit_wait = %g s, streams go on as degraded", self._commit_wait_s)
@@ -219,10 +228,12 @@ class Committer:
     def _publish_without_store(self, pump: Pump, taken: Taken) -> None:
         log = pump.log
         if taken.end is not None:
-            if len(self._late) == MAX_LATE:
-                logger.error("too many ends wait for the store: that of %s is lost", self._late[0].record.stream_id)
+            if len(self._late) >= MAX_LATE:
+                oldest = next(iter(self._late))
+                del self._late[oldest]
+                logger.error("too many ends wait for the store: that of %s is lost", oldest)
             seal = Seal(log.lease, taken.end, log.appended, pump.ended_at or 0.0)
-            self._late.append(Late(pump.opening(), seal, pump.record()))
+            self._late[log.stream_id] = Late(pump.opening(), seal, pump.record())
         log.trim()
         log.publish(taken)
 

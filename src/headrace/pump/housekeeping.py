@@ -76,10 +76,11 @@ class Housekeeper:
         Raises:
             StoreError: The store failed; what was not done is due again in the next round.
         """
-        self._committer.retry()
         now = self._wall_time()
-        if number % max(1, int(self._lease_s / 3 / ROUND_S)) == 0:
+        # While the store fails, this is also how it is found to work again: an empty commit works on a full disk.
+        if not self._committer.is_healthy or number % max(1, int(self._lease_s / 3 / ROUND_S)) == 0:
             await self._store.renew(self._node, lease_s=self._lease_s, now=now)
+        self._committer.retry()
         for stream_id in await self._store.cancel_requests(self._node):
             pump = self._supervisor.find(stream_id)
             if pump is not None:

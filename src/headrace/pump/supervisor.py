@@ -12,7 +12,7 @@ from typing import Literal, Protocol, Self
 from headrace.errors import Overloaded, StreamExists
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
-from headrace.pump.committer import Committer
+from headrace.pump.committer import Committer, Late
 from headrace.pump.order import Order
 from headrace.pump.pump import Clocks, Pump
 from headrace.pump.tick import Tick
@@ -127,6 +127,10 @@ class Supervisor:
     def find(self, stream_id: StreamId) -> Pump | None:
         """Return the pump of a stream that runs, or ended a moment ago, here."""
         return self._pumps.get(stream_id)
+
+    def late(self, stream_id: StreamId) -> Late | None:
+        """Return the end of a degraded stream as long as the store does not have it."""
+        return self._committer.late(stream_id)
 
     def forget(self, stream_id: StreamId) -> None:
         """Know a stream no longer that has ended; its followers still get what they have not read."""
