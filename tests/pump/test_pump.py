@@ -8,7 +8,7 @@ from tests.pump.fakes import Bench, text
 
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
-from headrace.pump.pump import FINISH_GRACE_S, HOT_BYTES
+from headrace.pump.pump import FINISH_GRACE_S, HOT_BYTES, HOT_LIMIT_BYTES
 from headrace.types.engine import EngineEnd
 from headrace.types.ids import Offset
 from headrace.types.outcome import Cause, Durability, State, TokenSource
@@ -141,6 +141,19 @@ def test_a_flood_waits_for_the_tick_while_the_store_is_behind() -> None:
     bench.scheduler.is_behind = False
     bench.pump.tick(bench.clock())
     assert bench.log.appended == 3
+
+
+def test_a_flood_waits_for_the_tick_when_much_waits_for_its_commit() -> None:
+    bench = Bench()
+    bench.generation.bring(text("a"))
+    bench.generation.bring(text("x" * HOT_BYTES))
+    bench.pump.tick(bench.clock())
+    bench.generation.bring(text("y" * HOT_LIMIT_BYTES))
+    bench.generation.bring(text("z"))
+    assert bench.generation.watcher is None
+    assert bench.log.appended == 3
+    bench.pump.tick(bench.clock())
+    assert bench.log.appended == 4
 
 
 def test_stop_ends_once_and_aborts_at_once() -> None:

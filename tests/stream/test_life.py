@@ -85,7 +85,7 @@ class StreamLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        logging.getLogger("headrace").setLevel(logging.CRITICAL)
+        logging.disable(logging.CRITICAL)
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="headrace-life-"))
         self.generation = 0
@@ -285,6 +285,7 @@ class StreamLife(RuleBasedStateMachine):
         self.may_commit.set()
         self.run(self.database.__aexit__(None, None, None))
         self.loop.close()
+        logging.disable(logging.NOTSET)
         shutil.rmtree(self.folder)
 
 

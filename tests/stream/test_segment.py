@@ -23,3 +23,17 @@ def test_since_keeps_the_entries_from_an_offset_on(lines: list[bytes], data: st.
 def test_since_an_earlier_offset_is_the_segment_itself() -> None:
     segment = Segment(Offset(5), 1, b"{}")
     assert segment.since(Offset(3)) is segment
+
+
+@given(
+    lines=st.lists(st.binary(min_size=1, max_size=9).filter(lambda line: b"\n" not in line), min_size=1),
+    max_bytes=st.integers(0, 60),
+)
+def test_head_keeps_the_first_entries_that_fit_and_at_least_one(lines: list[bytes], max_bytes: int) -> None:
+    segment = Segment(Offset(7), len(lines), b"\n".join(lines))
+    part = segment.head(max_bytes)
+    kept = part.data.split(b"\n")
+    assert (part.first, part.count) == (7, len(kept))
+    assert kept == lines[: len(kept)]
+    assert len(part.data) <= max_bytes or part.count == 1
+    assert part is segment or len(part.data) + 1 + len(lines[len(kept)]) > max_bytes

@@ -30,6 +30,9 @@ HOT_BYTES = 32 * 1024
 """A stream that brings this much in one tick is read whenever data arrive, until a tick brings less: a socket read
 only on the tick passes at most one kernel buffer a tick, which would slow such an engine down."""
 
+HOT_LIMIT_BYTES = 1024 * 1024
+"""Such a stream is read until the tick no further than this, so that what waits for a commit is bounded."""
+
 _ONLY_BEFORE_CONTENT = CAUSES[State.FAILED] - CAUSES[State.TRUNCATED]
 
 
@@ -168,7 +171,8 @@ class Pump:
 
     def ready(self) -> None:
         """The generation has something to read."""
-        if self._is_hot and self._scheduler.is_behind and self._generation is not None:
+        is_full = self._hot_bytes > HOT_LIMIT_BYTES or self._scheduler.is_behind
+        if self._is_hot and is_full and self._generation is not None:
             self._is_hot = False
             self._generation.watch(None)
             return

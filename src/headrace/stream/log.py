@@ -244,7 +244,7 @@ class StreamLog:
 
         Args:
             position: Offset of the first entry wanted.
-            max_bytes: Stop once this much is gathered; at least one segment comes.
+            max_bytes: Stop once this much is gathered; at least one entry comes.
 
         Returns:
             Segments in order, the first beginning at ``position``; empty when nothing newer is published; None when
@@ -260,9 +260,11 @@ class StreamLog:
         for segment in tail:
             if segment.next <= position:
                 continue
-            part = segment if segment.first >= position else segment.since(position)
+            part = segment.since(position).head(max_bytes)
             segments.append(part)
             gathered += len(part.data)
+            if part.next < segment.next:
+                break
             if gathered >= max_bytes:
                 break
         return segments

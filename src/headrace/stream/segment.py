@@ -28,3 +28,14 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
         if skip <= 0:
             return self
         return Segment(offset, self.count - skip, self.data.split(b"\n", skip)[skip])
+
+    def head(self, max_bytes: int) -> Segment:
+        """Return the first entries, as many as fit into ``max_bytes`` but at least one; itself when nothing is cut."""
+        if len(self.data) <= max_bytes:
+            return self
+        cut = self.data.rfind(b"\n", 0, max_bytes + 1)
+        if cut < 0:
+            cut = self.data.find(b"\n")
+        if cut < 0:
+            return self
+        return Segment(self.first, self.data.count(b"\n", 0, cut) + 1, self.data[:cut])
