@@ -25,7 +25,7 @@ SILENT = {"fault": {"kind": "silence_before"}}
 
 @pytest.fixture
 def relay(simulator: Simulator, tmp_path: Path) -> Iterator[Relay]:
-    with Relay(simulator.url, tmp_path / "headrace.db") as relay:
+    with Relay(simulator.url, tmp_path / "headrace.db", environ={"HEADRACE_TIMEOUTS__DRAIN": "0.1s"}) as relay:
         yield relay
 
 

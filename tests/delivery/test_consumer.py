@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from headrace.delivery.consumer import HEARTBEAT, Consumer, ConsumerClosed
-from headrace.errors import StreamGone
+from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
 from headrace.stream.log import StreamLog
 from headrace.stream.segment import Segment
@@ -37,10 +37,13 @@ class FakeStore:
 
     def __init__(self, kept: int) -> None:
         self.kept = kept
+        self.is_unknown = False
         self.reads: list[int] = []
 
     async def read(self, stream_id: StreamId, *, after: Offset, max_bytes: int) -> list[Segment]:
         self.reads.append(after)
+        if self.is_unknown:
+            raise StreamNotFound("there is no stream s")
         return [Segment(Offset(number), 1, b"%d" % number) for number in range(after + 1, self.kept)]
 
 
@@ -141,6 +144,15 @@ async def test_entries_that_nobody_keeps_any_more_are_gone() -> None:
             await rig.consumer.probe()
         with pytest.raises(StreamGone):
             await rig.consumer.next()
+
+
+async def test_entries_of_a_stream_that_the_store_never_heard_of_are_gone() -> None:
+    rig = Rig()
+    rig.store.is_unknown = True
+    rig.publish(b"0")
+    rig.log.trim()
+    with rig.consumer, pytest.raises(StreamGone, match="offset 0"):
+        await rig.consumer.probe()
 
 
 async def test_silence_brings_a_heartbeat_and_the_next_one_as_long_after_it() -> None:

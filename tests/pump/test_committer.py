@@ -224,3 +224,58 @@ async def test_settle_waits_for_what_is_in_flight() -> None:
     assert not waiting.done()
     await rig.store.settle(0)
     await asyncio.wait_for(waiting, 1)
+
+
+async def degraded_end(rig: Rig, bench: Bench) -> None:
+    """Let a stream end while the store fails."""
+    bench.generation.bring(text("a"))
+    rig.committer.commit([bench.pump])
+    await rig.store.settle(len(rig.store.futures) - 1, StoreError("disk full"))
+    bench.generation.bring(text("b", finish="stop"), end=EngineEnd())
+    bench.pump.tick(0)
+    rig.committer.commit([bench.pump])
+
+
+async def test_an_end_is_shown_from_here_until_the_store_has_it() -> None:
+    rig, bench = Rig(), Bench()
+    await degraded_end(rig, bench)
+    late = rig.committer.late(bench.log.stream_id)
+    assert late is not None
+    assert late.record.state is State.COMPLETED
+    rig.committer.retry()
+    assert rig.committer.late(bench.log.stream_id) is late
+    await rig.store.settle(1)
+    assert rig.committer.late(bench.log.stream_id) is None
+
+
+async def test_a_store_that_stalls_on_what_it_missed_holds_up_no_later_commit() -> None:
+    rig, old, new = Rig(), Bench(), Bench()
+    await degraded_end(rig, old)
+    rig.committer.is_healthy = True
+    rig.committer.retry()
+    new.generation.bring(text("a"))
+    rig.committer.commit([new.pump])
+    await rig.stall()
+    assert not rig.committer.is_healthy
+    assert new.log.is_degraded
+    assert new.log.published == 1
+    await asyncio.wait_for(rig.committer.settle(), 1)
+
+
+async def test_settling_hands_over_what_the_store_missed() -> None:
+    rig, bench = Rig(), Bench()
+    await degraded_end(rig, bench)
+    await rig.committer.settle()
+    assert [seal.entries for seal in rig.store.batches[-1].seals] == [2]
+
+
+async def test_of_too_many_missed_ends_the_oldest_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.pump.committer.MAX_LATE", 1)
+    rig, first, second = Rig(), Bench(stream_id="first"), Bench(stream_id="second")
+    await degraded_end(rig, first)
+    for finish in (None, "stop"):
+        second.generation.bring(text("a", finish=finish), end=EngineEnd() if finish else None)
+        second.pump.tick(0)
+        rig.committer.commit([second.pump])
+    assert rig.committer.late(first.log.stream_id) is None
+    assert rig.committer.late(second.log.stream_id) is not None

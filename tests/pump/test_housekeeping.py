@@ -81,6 +81,26 @@ async def test_leases_are_renewed_three_times_as_often_as_they_end() -> None:
         assert calls.names.count("trim") == 1
 
 
+async def test_a_store_that_failed_counts_as_well_only_after_a_real_write() -> None:
+    """On a full disk an empty commit works."""
+    async with node_in_process() as relay:
+        committer = relay.node.supervisor._committer
+        calls = Calls(relay.node.store)
+        keeper = housekeeper(relay, store=calls)
+        committer.is_healthy = False
+        calls.fails = True
+        with pytest.raises(StoreError):
+            await keeper.round(1)
+        assert not committer._in_flight
+        calls.fails = False
+        await keeper.round(2)
+        assert "renew" in calls.names
+        await committer.settle()
+        async with asyncio.timeout(5):
+            while not committer.is_healthy:  # noqa: ASYNC110 (a callback of the store)
+                await asyncio.sleep(0.001)
+
+
 async def test_a_store_that_fails_puts_it_off(caplog: pytest.LogCaptureFixture) -> None:
     async with node_in_process() as relay:
         calls = Calls(relay.node.store)
