@@ -154,6 +154,15 @@ class TestGroupCommit:
             assert fault.commits == 2
             assert database.store.backlog() == 0
 
+    async def test_a_log_and_its_record_of_one_round_are_kept_together_or_not_at_all(
+        self, path: Path, fault: Fault
+    ) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            for at in range(100):
+                saved = database.records.save([record(f"r{at}")])
+                await asyncio.gather(saved, database.store.commit(Batch([opening(f"s{at}")])))
+            assert fault.commits == 100
+
     async def test_a_stalled_writer_blocks_neither_the_loop_nor_readers(self, path: Path, fault: Fault) -> None:
         async with SqliteDatabase(path, before_commit=fault) as database:
             await write(database.store, "s", [b"0"])

@@ -112,7 +112,8 @@ class Writer:
         self._fault = before_commit
         self._before_commit: Callable[[], None] | None = None
         self._max_backlog_bytes = max_backlog_bytes
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
         self._unsettled: dict[_Job, None] = {}
         self._unsettled_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -137,6 +138,8 @@ class Writer:
     ) -> asyncio.Future[_T]:
         """Hand a job over and return at once. Cancelling the future does not take the job back.
 
+        Jobs of one round of the event loop share a transaction, so a log and its record are kept together or not at all.
+
         Args:
             apply: Makes the changes; called on the writer's thread inside a transaction, twice if the first is undone.
             lane: Counts this job while it waits.
@@ -154,14 +157,15 @@ class Writer:
             job.lane.pending += 1
             self._unsettled[job] = None
             self._unsettled_bytes += weight
-            self._queue.put(job)
-            if self._thread is None:
-                self._start()
+            self._gathered.append(job)
+            if len(self._gathered) == 1:
+                loop.call_soon(self._hand_over)
         return future
 
     async def aclose(self, *, wait_s: float = CLOSE_WAIT_S) -> None:
         """Commit what was handed over and end the thread; fail what a stalled store has not taken by then."""
         self._is_open = False
+        self._hand_over()
         try:
             if self._thread is not None:
                 self._queue.put(None)
@@ -173,6 +177,14 @@ class Writer:
             self._settle([(job, None, StoreError("the store was closed")) for job in self._unsettled])
 
     # On the event loop
+
+    def _hand_over(self) -> None:
+        if not self._gathered:
+            return
+        self._queue.put(self._gathered)
+        self._gathered = []
+        if self._thread is None:
+            self._start()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="headrace-writer", daemon=True)
@@ -228,8 +240,8 @@ class Writer:
     def _take(self, jobs: list[_Job], *, wait: bool) -> bool:
         """Fill ``jobs`` with all that wait, and return whether the order to end was among them."""
         try:
-            while (job := self._queue.get(block=wait)) is not None:
-                jobs.append(job)
+            while (gathered := self._queue.get(block=wait)) is not None:
+                jobs += gathered
                 wait = False
         except queue.Empty:
             return False
