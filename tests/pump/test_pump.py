@@ -320,6 +320,9 @@ def test_the_record_is_taken_when_it_changed() -> None:
     assert (first.state, first.first_content_at) == (State.QUEUED, None)
     assert bench.pump.take_record() is None
     bench.generation.bring(text("a"))
+    assert bench.pump.take_record() is None
+    bench.generation.bring(text("b"))
+    bench.pump.tick(bench.clock())
     second = bench.pump.take_record()
     assert second is not None
     assert second.first_content_at is not None
@@ -327,4 +330,4 @@ def test_the_record_is_taken_when_it_changed() -> None:
     bench.pump.tick(bench.clock())
     last = bench.pump.take_record()
     assert last is not None
-    assert (last.state, last.cause, last.entries, last.completion_tokens) == (State.COMPLETED, Cause.STOP, 2, 1)
+    assert (last.state, last.cause, last.entries, last.completion_tokens) == (State.COMPLETED, Cause.STOP, 3, 2)

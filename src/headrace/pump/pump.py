@@ -87,6 +87,7 @@ class Pump:
         "_clocks",
         "_first_line",
         "_generation",
+        "_has_noted_first",
         "_hot_bytes",
         "_is_hot",
         "_is_memory_only",
@@ -153,6 +154,7 @@ class Pump:
         self._is_paused = False
         self._hot_bytes = 0
         self._record_is_stale = True
+        self._has_noted_first = False
         log.on_followers = self._followers_changed
 
     def begin(self, start: Callable[[Callable[[], None]], Generation]) -> None:
@@ -253,7 +255,9 @@ class Pump:
             if self.first_content_at is None:
                 self.first_content_at = self._clocks.wall_time()
                 self.first_content_s = now_s
-                self._record_is_stale = True
+            elif not self._has_noted_first:
+                # Not with the first content itself: its commit is what a client waits for.
+                self._has_noted_first = self._record_is_stale = True
         if count:
             if self._first_line is None and self.order.wants_usage:
                 self._first_line = data.split(b"\n", 1)[0]
