@@ -170,10 +170,18 @@ async def test_being_accepted_is_told() -> None:
 async def test_abort_cancels_at_the_next_token_or_progress_and_is_silent(chunk: bytes) -> None:
     watched = _Watched()
     answers: list[bool] = []
+    wakes: list[int] = []
+    loop, aborted = asyncio.get_running_loop(), threading.Event()
+
+    def abort() -> None:
+        watched.generation.abort()
+        wakes.append(watched.wakes)  # the first chunk may have been told before
+        aborted.set()
 
     def play(callback: Callback) -> None:
         answers.append(callback(_chunk("a")))
-        watched.generation.abort()
+        loop.call_soon_threadsafe(abort)
+        aborted.wait()
         answers.append(callback(chunk))
 
     await watched.play(play)
@@ -181,7 +189,7 @@ async def test_abort_cancels_at_the_next_token_or_progress_and_is_silent(chunk: 
     watched.generation.returned()
     assert answers == [False, True]
     assert watched.aborts == 1
-    assert watched.wakes == 0
+    assert [watched.wakes] == wakes
 
 
 async def test_aborted_before_it_ran_it_never_reaches_the_engine() -> None:
