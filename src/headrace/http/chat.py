@@ -9,6 +9,7 @@ from headrace.delivery.writer import write
 from headrace.errors import ClientRequestError, StreamExists
 from headrace.http.asgi import Headers
 from headrace.http.exchange import NO_BUFFERING, Exchange
+from headrace.http.headers import retry_after
 from headrace.http.node import OWNER, Node, new_stream_id
 from headrace.policy.timeouts import Timeouts
 from headrace.protocol.assemble import CompletionAssembler
@@ -172,6 +173,6 @@ async def _respond_end(exchange: Exchange, log: StreamLog, end: End, *, partial_
     """Send the end of a stream as an HTTP error. It had a stream, so SDKs must not retry it."""
     headers = [(b"x-should-retry", b"false"), *NO_BUFFERING, *stream_headers(log)]
     if end.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(end.retry_after_s))))
+        headers.append(retry_after(end.retry_after_s))
     error = end_error(end, stream_id=log.stream_id, partial_text=partial_text)
     await exchange.respond_json({"error": error}, status=http_status_of(end), headers=headers)

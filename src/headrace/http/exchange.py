@@ -12,6 +12,7 @@ import msgspec
 from headrace.delivery.consumer import Consumer, ConsumerClosed, Peer
 from headrace.errors import ClientRequestError, RelayError
 from headrace.http.asgi import Headers, Receive, Scope, Send
+from headrace.http.headers import retry_after
 from headrace.http.node import Node, new_request_id
 from headrace.protocol.errors import error_body
 from headrace.types.outcome import Cause
@@ -149,7 +150,7 @@ class Exchange:
         body = error_body(message=error.message, type=error.type, code=error.code, param=error.param)
         head = list(headers or [])
         if error.retry_after_s is not None:
-            head.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+            head.append(retry_after(error.retry_after_s))
         await self.respond(error.status, body, headers=head)
 
     async def watched(self, consumer: Consumer, answer: Awaitable[None]) -> None:

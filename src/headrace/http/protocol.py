@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headrace.errors import ClientRequestError, Overloaded, RelayError
 from headrace.http.deadlines import Deadlines
+from headrace.http.headers import retry_after
 from headrace.protocol.errors import error_body
 
 logger = logging.getLogger(__name__)
@@ -301,7 +302,7 @@ def _answer(error: RelayError, default_headers: list[tuple[bytes, bytes]]) -> by
         (b"connection", b"close"),
     ]
     if error.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        headers.append(retry_after(error.retry_after_s))
     status = HTTPStatus(error.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b"%s: %s" % header for header in headers)]
     return b"\r\n".join([*lines, b"", body])
