@@ -56,6 +56,20 @@ def views_of(lines: bytes) -> list[ChunkView] | None:
         return None
 
 
+def text_of(data: bytes) -> str:
+    """Return the text that one chunk adds to choice 0; of content in parts, that of its text parts."""
+    view = view_of(data)
+    for choice in view.choices if view is not None else ():
+        if choice.index == 0:
+            content = choice.text or choice.delta.content or ""
+            if isinstance(content, str):
+                return content
+            return "".join(
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+    return ""
+
+
 def choices_of(chunk: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
     """Yield index, choice and delta of each choice of a decoded chunk; a choice without an index has its position."""
     choices = chunk.get("choices")
@@ -81,6 +95,7 @@ def _odd_view(chunk: dict[str, Any]) -> ChunkView:
                 index=index,
                 delta=Delta(**{name: _fitted(delta.get(name), types) for name, types in DELTA_TYPES.items()}),
                 finish_reason=_fitted(choice.get("finish_reason"), (str,)),
+                text=_fitted(choice.get("text"), (str,)),
             )
             for index, choice, delta in choices_of(chunk)
         ],

@@ -54,8 +54,7 @@ class Tally:
             if not view.choices or view.error is not None:
                 is_plain = False
             for choice in view.choices:
-                delta = choice.delta
-                if delta.content or delta.bears_content:
+                if choice.delta.content or choice.bears_content:
                     self.tokens += 1
                 if choice.finish_reason is not None:
                     self._finished[choice.index] = choice.finish_reason

@@ -1,7 +1,8 @@
 """One engine chunk: its bytes verbatim, and a typed view of the few fields that we act on.
 
 Shape: OpenAI's ``chat.completion.chunk`` object
-(https://platform.openai.com/docs/api-reference/chat/streaming). Fields that are not named here survive in the bytes.
+(https://platform.openai.com/docs/api-reference/chat/streaming), or its older ``text_completion``
+(https://platform.openai.com/docs/api-reference/completions/object). Fields that are not named here survive in the bytes.
 """
 
 from __future__ import annotations
@@ -38,11 +39,17 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One choice of a chunk."""
+    """One choice of a chunk; ``text`` instead of a delta in ``text_completion`` chunks."""
 
     index: int = 0
     delta: Delta = msgspec.field(default_factory=Delta)
     finish_reason: str | None = None
+    text: str | None = None
+
+    @property
+    def bears_content(self) -> bool:
+        """True when it adds to the answer."""
+        return self.delta.bears_content or bool(self.text)
 
 
 class ChunkView(msgspec.Struct, gc=False):

@@ -6,6 +6,7 @@ queueing and prefill happen behind the ``Generation``, so that ``abort`` works t
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -16,11 +17,19 @@ from headrace.types.chunk import Chunks
 from headrace.types.outcome import Cause
 
 
+class Endpoint(enum.StrEnum):
+    """Which of OpenAI's contracts a request follows; the value is the path below an engine's base URL."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+
+
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One chat request as an engine gets it."""
+    """One request as an engine gets it."""
 
     body: bytes
-    """JSON object in OpenAI's chat completion shape, with ``stream: true`` and ``stream_options.include_usage``."""
+    """JSON object in the endpoint's shape, with ``stream: true`` and ``stream_options.include_usage``."""
+    endpoint: Endpoint = Endpoint.CHAT
     headers: tuple[tuple[str, str], ...] = ()
     """Client headers on the allow-list, lower-case names."""
 

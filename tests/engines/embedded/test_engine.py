@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from headrace.engines.embedded import EmbeddedEngine
+from headrace.engines.embedded.chat import native_chat
 from headrace.engines.embedded.native import BATCH_TOKENS, Server
-from headrace.engines.embedded.request import native_request
 from headrace.errors import ClientRequestError, Overloaded, SettingsError
 from headrace.types.engine import Engine, EngineRequest
 from headrace.types.outcome import Cause
@@ -38,6 +38,9 @@ class _Counted:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.reports = 0
+
+    def handle_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None:
+        self._server.handle_completions(body, callback)
 
     def handle_chat_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None:
         def count(chunk: bytes) -> bool:
@@ -243,7 +246,7 @@ async def test_decode_is_cancelled_with_the_next_token(engine: EmbeddedEngine, c
 
 
 async def test_prefill_goes_in_small_steps_and_ends_with_the_one_that_says_so(engine: EmbeddedEngine) -> None:
-    native = native_request(
+    native = native_chat(
         msgspec.json.encode({"messages": [{"role": "user", "content": f"Steps. {_LONG_PROMPT}"}]}),
         slots=_SLOTS,
         context_tokens=2048,

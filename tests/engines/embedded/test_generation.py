@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from headrace.engines.embedded.generation import EmbeddedGeneration
-from headrace.engines.embedded.request import NativeRequest
+from headrace.engines.embedded.native import NativeRequest
 from headrace.types.outcome import Cause
 
 Callback = Callable[[bytes], bool]
@@ -34,6 +34,9 @@ class _Server:
 
     def __init__(self, play: Callable[[Callback], None]) -> None:
         self._play = play
+
+    def handle_completions(self, body: bytes, callback: Callback) -> None:
+        raise AssertionError("nobody asks for a plain completion here")
 
     def handle_chat_completions(self, body: bytes, callback: Callback) -> None:
         assert body == b"{}"

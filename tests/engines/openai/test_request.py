@@ -3,6 +3,7 @@ import pytest
 from headrace.engines.openai.request import RequestEncoder
 from headrace.engines.openai.url import BaseURL
 from headrace.errors import ClientRequestError, SettingsError
+from headrace.types.engine import Endpoint
 
 BASE = BaseURL.parse("http://127.0.0.1:9100/v1")
 KEY = "sk-0123456789"
@@ -13,8 +14,8 @@ def lines(head: bytes) -> list[str]:
     return head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
 
 
-def test_chat_head_says_what_is_sent_and_what_is_wanted() -> None:
-    request_line, *headers = lines(RequestEncoder(BASE, api_key=KEY).chat_head([("x-request-id", "é7")], 12))
+def test_head_says_what_is_sent_and_what_is_wanted() -> None:
+    request_line, *headers = lines(RequestEncoder(BASE, api_key=KEY).head(Endpoint.CHAT, [("x-request-id", "é7")], 12))
     assert request_line == "POST /v1/chat/completions HTTP/1.1"
     fields = dict(line.split(": ", 1) for line in headers)
     assert fields.pop("User-Agent").startswith("headrace/")
@@ -38,13 +39,13 @@ def test_models_request_asks_for_one_answer_only() -> None:
 
 def test_client_headers_never_replace_our_own() -> None:
     client = [("host", "evil"), ("content-length", "0"), ("transfer-encoding", "chunked"), ("authorization", "theirs")]
-    head = RequestEncoder(BASE, api_key=KEY).chat_head(client, 12)
+    head = RequestEncoder(BASE, api_key=KEY).head(Endpoint.CHAT, client, 12)
     assert not any(word in head for word in (b"evil", b"chunked", b"theirs"))
 
 
 def test_without_a_key_a_client_may_bring_its_own() -> None:
-    assert b"authorization: theirs\r\n" in RequestEncoder(BASE, api_key=None).chat_head(
-        [("authorization", "theirs")], 1
+    assert b"authorization: theirs\r\n" in RequestEncoder(BASE, api_key=None).head(
+        Endpoint.CHAT, [("authorization", "theirs")], 1
     )
 
 
@@ -54,7 +55,7 @@ def test_without_a_key_a_client_may_bring_its_own() -> None:
 )
 def test_a_header_that_would_break_the_head_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(ClientRequestError):
-        RequestEncoder(BASE, api_key=None).chat_head([header], 1)
+        RequestEncoder(BASE, api_key=None).head(Endpoint.CHAT, [header], 1)
 
 
 @pytest.mark.parametrize("key", ["", "hunter2\r\nx: y", "hunter2 x", "hunter2é"])

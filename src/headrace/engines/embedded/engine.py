@@ -110,7 +110,7 @@ class EmbeddedEngine:
         """
         if not self._is_open:
             raise Overloaded("The embedded engine is not running.", status=503, retry_after_s=RETRY_AFTER_S)
-        native = native_request(request.body, slots=self._slots, context_tokens=self._context_tokens)
+        native = native_request(request, slots=self._slots, context_tokens=self._context_tokens)
         generation = EmbeddedGeneration(
             native, on_ready, loop=self._loop, on_prefilled=self._prefilled, on_abort=self._aborted
         )

@@ -27,11 +27,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from headrace.engines.embedded.native import Server
+from headrace.engines.embedded.native import NativeRequest, Server
 from headrace.engines.embedded.rejection import refusal, rejection_of
-from headrace.engines.embedded.request import NativeRequest
 from headrace.types.chunk import Chunks, ChunkView
-from headrace.types.engine import EngineEnd
+from headrace.types.engine import Endpoint, EngineEnd
 from headrace.types.outcome import Cause
 
 # Marks a report on the prefill. No text can hold these bytes: inside a JSON string the quotes would be escaped.
@@ -170,8 +169,10 @@ class EmbeddedGeneration:
             self._outcome = self._generate(server)
 
     def _generate(self, server: Server) -> EngineEnd:
+        is_chat = self._request.endpoint is Endpoint.CHAT
+        generate = server.handle_chat_completions if is_chat else server.handle_completions
         try:
-            server.handle_chat_completions(self._request.body, self._receive)
+            generate(self._request.body, self._receive)
         except (ValueError, RuntimeError) as error:
             return refusal(error)
         except Exception:  # noqa: BLE001 (the thread's boundary: whatever it is, the stream must end and say so)

@@ -14,8 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+import msgspec
+
 from headrace.engines.embedded.model import MODEL_NAME
 from headrace.errors import SettingsError
+from headrace.types.engine import Endpoint
 
 BATCH_TOKENS = 64
 """Prompt tokens that are worked on in one go. Between two goes a prefill can be cancelled and other streams get their
@@ -24,8 +27,22 @@ token: llama.cpp's default of 2048 would make both wait for seconds."""
 _SILENT = -1
 
 
+class NativeRequest(msgspec.Struct, frozen=True):
+    """A request as llama.cpp gets it."""
+
+    body: bytes
+    choices: int
+    """Slots it takes."""
+    is_short: bool
+    """Whether its prompt is done within a batch or two."""
+    endpoint: Endpoint = Endpoint.CHAT
+
+
 class Server(Protocol):
     """What we use of ``xllamacpp.Server``."""
+
+    def handle_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None:
+        """As ``handle_chat_completions``, for a plain prompt."""
 
     def handle_chat_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None:
         """Generate, blocking the thread without the interpreter lock.

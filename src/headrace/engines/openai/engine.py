@@ -19,7 +19,7 @@ _DEFAULT_CAPABILITIES = Capabilities()
 
 
 class OpenAIEngine:
-    """An ``Engine`` for any server that speaks OpenAI's chat completions. Enter it once, in the task that leaves it."""
+    """An ``Engine`` for any server that speaks OpenAI's protocol. Enter it once, in the task that leaves it."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class OpenAIEngine:
         Raises:
             ClientRequestError: A header cannot be sent; nothing was started.
         """
-        head = self._encoder.chat_head(request.headers, len(request.body))
+        head = self._encoder.head(request.endpoint, request.headers, len(request.body))
         generation = OpenAIGeneration(
             (head, request.body),
             on_ready,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from headrace._version import __version__
 from headrace.engines.openai.url import BaseURL
 from headrace.errors import ClientRequestError, SettingsError
+from headrace.types.engine import Endpoint
 
 # RFC 9110 5.1 and 5.5: a name is a token; a value holds no control character but the tab.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
@@ -47,18 +48,22 @@ class RequestEncoder:
             own.append(f"Authorization: Bearer {api_key}")
         self._own_names = _OWN if api_key is None else _OWN | {"authorization"}
         shared = "\r\n".join(own)
-        self._chat = (
-            f"POST {base_url.path}/chat/completions HTTP/1.1\r\n{shared}\r\n"
-            "Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-        ).encode("ascii")
+        self._heads = {
+            endpoint: (
+                f"POST {base_url.path}/{endpoint} HTTP/1.1\r\n{shared}\r\n"
+                "Content-Type: application/json\r\nAccept: text/event-stream\r\n"
+            ).encode("ascii")
+            for endpoint in Endpoint
+        }
         self._models = (
             f"GET {base_url.path}/models HTTP/1.1\r\n{shared}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
         ).encode("ascii")
 
-    def chat_head(self, headers: Iterable[tuple[str, str]], body_bytes: int) -> bytes:
-        """Return the head of a chat request.
+    def head(self, endpoint: Endpoint, headers: Iterable[tuple[str, str]], body_bytes: int) -> bytes:
+        """Return the head of a request for a generation.
 
         Args:
+            endpoint: Where it goes.
             headers: Client headers with lower-case names; those that this relay sends itself are left out.
             body_bytes: Length of the body that follows, in bytes.
 
@@ -66,7 +71,7 @@ class RequestEncoder:
             ClientRequestError: A header cannot be sent.
         """
         lines = [_line(name, value) for name, value in headers if name not in self._own_names]
-        return b"%s%sContent-Length: %d\r\n\r\n" % (self._chat, b"".join(lines), body_bytes)
+        return b"%s%sContent-Length: %d\r\n\r\n" % (self._heads[endpoint], b"".join(lines), body_bytes)
 
     def models_request(self) -> bytes:
         """Return a whole request for the list of models, after which the engine closes the connection."""

@@ -1,4 +1,4 @@
-"""The body of a blocking answer: OpenAI's ``chat.completion``, made of the same deltas as the stream."""
+"""The body of a blocking answer: ``chat.completion`` or ``text_completion``, made of the same deltas as the stream."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import msgspec
 
 from headrace.engines.scripted.chunks import deltas_of, usage_of
 from headrace.engines.scripted.plan import Plan
+from headrace.types.engine import Endpoint
 
 
 def answer_of(plan: Plan) -> bytes:
     """Return the answer as JSON."""
+    is_chat = plan.endpoint is Endpoint.CHAT
     answer: dict[str, Any] = {
         "id": plan.id,
-        "object": "chat.completion",
+        "object": "chat.completion" if is_chat else "text_completion",
         "created": plan.created,
         "model": plan.model,
         "system_fingerprint": "fp_scripted",
-        "choices": [_choice(plan, index) for index in range(plan.n)],
+        "choices": [(_choice if is_chat else _text_choice)(plan, index) for index in range(plan.n)],
     }
     if plan.has_usage:
         answer["usage"] = usage_of(plan, plan.n * plan.rounds)
@@ -49,6 +51,11 @@ def _choice(plan: Plan, index: int) -> dict[str, Any]:
         "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
         "finish_reason": plan.finish_reason,
     }
+
+
+def _text_choice(plan: Plan, index: int) -> dict[str, Any]:
+    text = "".join(msgspec.json.decode(delta)["content"] for delta, _ in deltas_of(plan, index))
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": plan.finish_reason}
 
 
 def _add_tool_part(tool_calls: list[dict[str, Any]], part: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The JSON of a plan's chunks, put together from bytes that are prepared once an answer.
 
-Shape: OpenAI's ``chat.completion.chunk`` (https://platform.openai.com/docs/api-reference/chat-streaming/streaming).
+Shape: OpenAI's ``chat.completion.chunk`` (https://platform.openai.com/docs/api-reference/chat-streaming/streaming), or
+``text_completion`` (https://platform.openai.com/docs/api-reference/completions/object).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import msgspec
 from headrace.engines.scripted.faults import SplitUtf8
 from headrace.engines.scripted.plan import Plan, words_of
 from headrace.engines.scripted.script import ToolCall
+from headrace.types.engine import Endpoint
 
 SENT_AT = b'"sent_at":                 0'
 """Place for a timestamp. No text can hold these bytes: inside a JSON string the quotes would be escaped."""
 
-_NO_DELTA = b"{}"
+_BEFORE_TEXT = b'{"content":'
 _NULL = b"null"
 _DRAWN_WORDS = 2048
 """Words drawn for one choice; a longer text repeats them."""
@@ -53,8 +55,10 @@ class ChunkWriter:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":%b' % (
+        self._is_chat = plan.endpoint is Endpoint.CHAT
+        self._head = b'{"id":%b,"object":%b,"created":%d,"model":%b,"system_fingerprint":%b' % (
             json_bytes(plan.id),
+            b'"chat.completion.chunk"' if self._is_chat else b'"text_completion"',
             plan.created,
             json_bytes(plan.model),
             b'"fp_scripted"',
@@ -63,11 +67,13 @@ class ChunkWriter:
             self._head += b',"padding":"%b"' % (b"x" * plan.script.pad_bytes)
         if plan.script.timestamps:
             self._head += b"," + SENT_AT
-        self._starts = [self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(plan.n)]
+        field = b"delta" if self._is_chat else b"text"
+        self._starts = [self._head + b',"choices":[{"index":%d,"%b":' % (index, field) for index in range(plan.n)]
 
     def delta(self, index: int, delta: bytes, logprobs: bytes = _NULL) -> bytes:
         """Return the chunk that carries the JSON object ``delta`` for choice ``index``."""
-        return self._starts[index] + delta + b',"logprobs":' + logprobs + b',"finish_reason":null}]}'
+        value = delta if self._is_chat else delta[len(_BEFORE_TEXT) : -1]
+        return self._starts[index] + value + b',"logprobs":' + logprobs + b',"finish_reason":null}]}'
 
     def role(self, index: int) -> bytes:
         """Return the chunk that begins choice ``index``."""
@@ -75,7 +81,8 @@ class ChunkWriter:
 
     def finish(self, index: int, reason: str) -> bytes:
         """Return the chunk that ends choice ``index``."""
-        return self._starts[index] + b'{},"logprobs":null,"finish_reason":%b}]}' % json_bytes(reason)
+        nothing = b"{}" if self._is_chat else b'""'
+        return self._starts[index] + b'%b,"logprobs":null,"finish_reason":%b}]}' % (nothing, json_bytes(reason))
 
     def usage(self, completion_tokens: int) -> bytes:
         """Return the chunk with the usage object and no choice."""
@@ -93,7 +100,7 @@ def usage_of(plan: Plan, completion_tokens: int) -> dict[str, int]:
 
 def text_delta(text: bytes) -> bytes:
     """Return the delta that adds ``text``, which is the inside of a JSON string."""
-    return b'{"content":"' + text + b'"}'
+    return _BEFORE_TEXT + b'"' + text + b'"}'
 
 
 def rounds(plan: Plan, writer: ChunkWriter) -> Iterator[tuple[bytes, ...]]:

@@ -90,11 +90,11 @@ class ScriptedEngine:
 
         Raises:
             Overloaded: ``max_active`` are running.
-            ClientRequestError: It is no chat request, its script is wrong, or the model is not served.
+            ClientRequestError: It is no such request, its script is wrong, or the model is not served.
         """
         if self._max_active is not None and len(self._active) >= self._max_active:
             raise Overloaded("the scripted engine is full", retry_after_s=1.0)
-        chat, script = read_request(request.body, self._default)
+        chat, script = read_request(request.body, self._default, request.endpoint)
         if chat.model not in self._models:
             message = f"the model `{chat.model}` does not exist"
             raise ClientRequestError(message, status=404, code="model_not_found", param="model")

@@ -10,6 +10,7 @@ import msgspec
 from headrace.engines.scripted.faults import BEFORE_HEAD
 from headrace.engines.scripted.script import DEFAULT_TOKENS, MAX_CHOICES, Script, ToolCall
 from headrace.errors import ClientRequestError
+from headrace.types.engine import Endpoint
 
 _WORD = re.compile(r"\s*\S+|\s+")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
@@ -21,11 +22,10 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool = False
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a chat request that an answer depends on; others are ignored."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a request that an answer depends on; others are ignored."""
 
     model: str
-    messages: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -33,8 +33,30 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
     seed: int | None = None
     temperature: float | None = None
-    logprobs: bool | None = None
+    logprobs: bool | int | None = None
     simulate: dict[str, Any] | None = None
+
+    def texts(self) -> list[Any]:
+        """Return what the prompt consists of."""
+        raise NotImplementedError
+
+
+class ChatRequest(Request, frozen=True, kw_only=True):
+    """A request to the chat endpoint."""
+
+    messages: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+
+    def texts(self) -> list[Any]:
+        return [message.get("content") for message in self.messages]
+
+
+class CompletionRequest(Request, frozen=True, kw_only=True):
+    """A request to the endpoint for plain prompts."""
+
+    prompt: str
+
+    def texts(self) -> list[Any]:
+        return [self.prompt]
 
 
 class _Merged(msgspec.Struct):
@@ -43,7 +65,10 @@ class _Merged(msgspec.Struct):
     simulate: Script
 
 
-_DECODER = msgspec.json.Decoder(ChatRequest)
+_DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
+    Endpoint.CHAT: msgspec.json.Decoder(ChatRequest),
+    Endpoint.COMPLETIONS: msgspec.json.Decoder(CompletionRequest),
+}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,16 +90,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     has_usage: bool
     has_logprobs: bool
+    endpoint: Endpoint = Endpoint.CHAT
 
 
-def read_request(body: bytes, default: Script) -> tuple[ChatRequest, Script]:
+def read_request(body: bytes, default: Script, endpoint: Endpoint = Endpoint.CHAT) -> tuple[Request, Script]:
     """Return the request and the script it asks for.
 
     Raises:
-        ClientRequestError: It is no chat request, or its script is wrong; the message ends with the path of the field.
+        ClientRequestError: It is no such request, or its script is wrong; the message ends with the path of the field.
     """
     try:
-        request = _DECODER.decode(body)
+        request: Request = _DECODERS[endpoint].decode(body)
         if not request.simulate:
             script = default
         else:
@@ -89,10 +115,12 @@ def read_request(body: bytes, default: Script) -> tuple[ChatRequest, Script]:
         raise ClientRequestError(
             f"fault `{script.fault.kind}` needs `stream: true` - at `$.simulate.fault`", param="simulate.fault"
         )
+    if endpoint is Endpoint.COMPLETIONS and (script.tool_calls or script.reasoning):
+        raise ClientRequestError("plain completions have neither tool calls nor reasoning", param="simulate")
     return request, script
 
 
-def plan_of(request: ChatRequest, script: Script, *, serial: int, created: int) -> Plan:
+def plan_of(request: Request, script: Script, *, serial: int, created: int) -> Plan:
     """Return the plan of one answer; the same arguments give the same plan.
 
     Args:
@@ -105,8 +133,9 @@ def plan_of(request: ChatRequest, script: Script, *, serial: int, created: int) 
     natural = len(words_of(script.reasoning or "")) + text_tokens + sum(map(_tool_frames, script.tool_calls))
     limit = request.max_completion_tokens or request.max_tokens
     rounds = natural if limit is None else min(natural, limit)
+    is_chat = isinstance(request, ChatRequest)
     return Plan(
-        id=f"chatcmpl-{serial:024x}",
+        id=f"{'chatcmpl' if is_chat else 'cmpl'}-{serial:024x}",
         created=created,
         model=request.model,
         script=script,
@@ -116,9 +145,10 @@ def plan_of(request: ChatRequest, script: Script, *, serial: int, created: int) 
         rounds=rounds,
         text_tokens=text_tokens,
         finish_reason=_finish_reason(script, is_cut=rounds < natural),
-        prompt_tokens=_prompt_tokens(request.messages),
+        prompt_tokens=_prompt_tokens(request.texts()),
         has_usage=_has_usage(request, script),
-        has_logprobs=bool(request.logprobs if script.logprobs is None else script.logprobs),
+        has_logprobs=is_chat and bool(request.logprobs if script.logprobs is None else script.logprobs),
+        endpoint=Endpoint.CHAT if is_chat else Endpoint.COMPLETIONS,
     )
 
 
@@ -141,7 +171,7 @@ def _tool_frames(call: ToolCall) -> int:
     return 1 + -(-len(call.arguments) // call.fragment_chars)
 
 
-def _seed(request: ChatRequest, script: Script, serial: int) -> int:
+def _seed(request: Request, script: Script, serial: int) -> int:
     if script.seed is not None:
         return script.seed
     if request.seed is not None:
@@ -157,7 +187,7 @@ def _finish_reason(script: Script, *, is_cut: bool) -> str | None:
     return "tool_calls" if script.tool_calls else "stop"
 
 
-def _has_usage(request: ChatRequest, script: Script) -> bool:
+def _has_usage(request: Request, script: Script) -> bool:
     if script.usage != "auto":
         return script.usage == "always"
     if not request.stream:
@@ -165,7 +195,6 @@ def _has_usage(request: ChatRequest, script: Script) -> bool:
     return request.stream_options is not None and request.stream_options.include_usage
 
 
-def _prompt_tokens(messages: list[dict[str, Any]]) -> int:
+def _prompt_tokens(texts: list[Any]) -> int:
     """Count words of plain text contents: no tokenizer, but the same prompt always counts the same."""
-    texts = [message.get("content") for message in messages]
     return max(1, sum(len(text.split()) for text in texts if isinstance(text, str)))

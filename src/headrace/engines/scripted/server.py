@@ -3,6 +3,7 @@
 ::
 
     POST   /v1/chat/completions   plays the request's script, streamed or blocking
+    POST   /v1/completions        the same as plain text
     GET    /v1/models
     GET    /simulator/requests    the last requests, newest last (``RequestRecord``)
     DELETE /simulator/requests    forgets them
@@ -17,6 +18,7 @@ import signal
 import ssl as ssl_module
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,10 +32,10 @@ from headrace.engines.scripted.steps import Reply, error_body
 from headrace.engines.scripted.timetable import LoopTime, Timetable
 from headrace.engines.scripted.wire import packets_of, packets_of_reply
 from headrace.errors import ClientRequestError
+from headrace.types.engine import Endpoint
 
 DEFAULT_MAX_RECORDS = 20_000
 _BACKLOG = 4096
-_CHAT = "/v1/chat/completions"
 
 
 class SimulatorServer:
@@ -69,7 +71,7 @@ class SimulatorServer:
         self._serial = 0
         self.records = Records(max_records)
         self._routes: dict[str, dict[str, Callable[[HttpRequest], Answer]]] = {
-            _CHAT: {"POST": self._chat},
+            **{f"/v1/{endpoint}": {"POST": partial(self._play, endpoint)} for endpoint in Endpoint},
             "/v1/models": {"GET": self._list_models},
             "/simulator/requests": {"GET": self._list_requests, "DELETE": self._forget_requests},
             "/simulator/summary": {"GET": self._summary},
@@ -138,7 +140,7 @@ class SimulatorServer:
 
     # Routes
 
-    def _chat(self, request: HttpRequest) -> Answer:
+    def _play(self, endpoint: Endpoint, request: HttpRequest) -> Answer:
         self._serial += 1
         record = RequestRecord(
             id="",
@@ -151,14 +153,14 @@ class SimulatorServer:
         )
         self.records.add(record)
         try:
-            chat, script = read_request(request.body, self._default)
+            asked, script = read_request(request.body, self._default, endpoint)
         except ClientRequestError as error:
             return _error(request, error.status, error.message, param=error.param, record=record)
-        record.model = chat.model
-        if chat.model not in self._models:
-            message = f"the model `{chat.model}` does not exist"
+        record.model = asked.model
+        if asked.model not in self._models:
+            message = f"the model `{asked.model}` does not exist"
             return _error(request, 404, message, code="model_not_found", param="model", record=record)
-        plan = plan_of(chat, script, serial=self._serial, created=int(time.time()))
+        plan = plan_of(asked, script, serial=self._serial, created=int(time.time()))
         record.id = plan.id
         packets = packets_of(plan, keep_alive=request.keep_alive, is_http10=request.is_http10)
         return Answer(packets=packets, record=record, is_stamped=script.timestamps)

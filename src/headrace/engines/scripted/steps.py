@@ -17,6 +17,7 @@ from headrace.engines.scripted import faults as f
 from headrace.engines.scripted.answer import answer_of
 from headrace.engines.scripted.chunks import ChunkWriter, json_bytes, rounds, text_delta
 from headrace.engines.scripted.plan import Plan
+from headrace.types.engine import Endpoint
 from headrace.types.outcome import Cause
 
 
@@ -229,7 +230,7 @@ def _stream(plan: Plan) -> Iterator[Step]:
     writer = ChunkWriter(plan)
     due_ms = script.ttft_ms
     yield Head(0)
-    if script.role_chunk:
+    if script.role_chunk and plan.endpoint is Endpoint.CHAT:
         for index in range(plan.n):
             yield Chunk(due_ms, writer.role(index))
     for due_ms, chunks in zip(_dues(plan), rounds(plan, writer), strict=True):

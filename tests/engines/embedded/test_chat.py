@@ -7,20 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.engines.embedded.request import (
-    MAX_BYTES_PER_TOKEN,
-    MAX_SCHEMA_BYTES,
-    SHORT_BYTES,
-    NativeRequest,
-    native_request,
-)
+from headrace.engines.embedded.chat import MAX_SCHEMA_BYTES, native_chat
+from headrace.engines.embedded.native import NativeRequest
+from headrace.engines.embedded.sampling import MAX_BYTES_PER_TOKEN, SHORT_BYTES
 from headrace.errors import ClientRequestError
 
 _MESSAGES = [{"role": "user", "content": "Hi"}]
 
 
 def _translate(body: bytes) -> NativeRequest:
-    return native_request(body, slots=4, context_tokens=2048)
+    return native_chat(body, slots=4, context_tokens=2048)
 
 
 def _native(**fields: Any) -> dict[str, Any]:
