@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from headrace.delivery.consumer import HEARTBEAT, Consumer, ConsumerClosed
+from headrace.delivery.consumer import COALESCE_WAIT_S, HEARTBEAT, Consumer, ConsumerClosed
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
 from headrace.stream.log import StreamLog
@@ -48,7 +48,9 @@ class FakeStore:
 
 
 class Rig:
-    def __init__(self, *, kept: int = 0, position: int = 0, log: StreamLog | None = None) -> None:
+    def __init__(
+        self, *, kept: int = 0, position: int = 0, log: StreamLog | None = None, coalesce_tokens: int = 1
+    ) -> None:
         self.now_s = 100.0
         self.peer = FakePeer()
         self.store = FakeStore(kept)
@@ -65,6 +67,7 @@ class Rig:
             write_bytes=1000,
             sweep=self.sweep,
             clock=lambda: self.now_s,
+            coalesce_tokens=coalesce_tokens,
         )
 
     def publish(self, *lines: bytes, end: End | None = None) -> None:
@@ -81,6 +84,12 @@ class Rig:
     async def lines(self) -> list[bytes]:
         delivery = await asyncio.wait_for(self.consumer.next(), 1)
         return [line for segment in delivery.segments for line in segment.data.split(b"\n")]
+
+
+async def settled() -> None:
+    """Let what was begun run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_next_returns_all_that_is_new_and_then_waits() -> None:
@@ -233,3 +242,73 @@ async def test_closing_wakes_whoever_waits_and_lets_go_of_the_log() -> None:
             await waiting
         assert not rig.log.followers
         assert len(rig.sweep) == 0
+
+
+async def test_entries_are_gathered_but_the_first_content_and_the_end_never_wait() -> None:
+    rig = Rig(coalesce_tokens=3)
+    with rig.consumer:
+        rig.publish(b"0")
+        assert await rig.lines() == [b"0"]
+        waiting = asyncio.ensure_future(rig.lines())
+        rig.publish(b"1")
+        rig.publish(b"2")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        rig.publish(b"3")
+        assert await waiting == [b"1", b"2", b"3"]
+        waiting = asyncio.ensure_future(rig.lines())
+        await asyncio.sleep(0)
+        rig.publish(b"4", end=END)
+        assert await waiting == [b"4"]
+
+
+async def test_gathered_entries_wait_no_longer_than_a_second_for_others() -> None:
+    rig = Rig(coalesce_tokens=100)
+    with rig.consumer:
+        rig.publish(b"0")
+        assert await rig.lines() == [b"0"]
+        rig.publish(b"1")
+        waiting = asyncio.ensure_future(rig.lines())
+        await settled()
+        rig.pass_time(COALESCE_WAIT_S / 2)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        rig.pass_time(COALESCE_WAIT_S / 2)
+        assert await waiting == [b"1"]
+        rig.publish(b"2")
+        waiting = asyncio.ensure_future(rig.lines())
+        await settled()
+        assert not waiting.done()
+        rig.pass_time(COALESCE_WAIT_S)
+        assert await waiting == [b"2"]
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+async def test_no_more_entries_come_than_were_granted_and_the_end_needs_no_grant(kept: int) -> None:
+    log = None
+    if kept:
+        log = StreamLog.ended(Lease(StreamId("s"), "n", 1), owner="", entries=Offset(kept), end=END)
+    rig = Rig(kept=kept, log=log)
+    rig.consumer.grant(3)
+    with rig.consumer:
+        if not kept:
+            rig.publish(b"0", b"1")
+            rig.publish(b"2", b"3", end=END)
+        assert await rig.lines() == [b"0", b"1", b"2"]
+        waiting = asyncio.ensure_future(rig.consumer.next())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        rig.consumer.grant(1)
+        delivery = await waiting
+        assert [segment.data for segment in delivery.segments] == [b"3"]
+        assert delivery.end is END
+
+
+async def test_a_grant_of_nothing_lets_only_the_end_through() -> None:
+    rig = Rig(position=1)
+    rig.consumer.grant(0)
+    with rig.consumer:
+        rig.publish(b"0", end=END)
+        delivery = await rig.consumer.next()
+        assert (delivery.segments, delivery.end) == ([], END)

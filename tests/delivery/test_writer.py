@@ -33,13 +33,23 @@ class FakeConsumer:
         self.written += written_bytes
 
 
+class Observer:
+    """Remembers what was delivered."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+
+    def delivered(self, **totals: int) -> None:
+        self.totals = totals
+
+
 async def written(*deliveries: Any) -> tuple[list[bytes], FakeConsumer]:
     consumer, sent = FakeConsumer(*deliveries), []
 
     async def send(body: bytes) -> None:
         sent.append(body)
 
-    await write(cast("Consumer", consumer), ChatSSEEncoder(stream_id="s"), send)
+    await write(cast("Consumer", consumer), ChatSSEEncoder(stream_id="s"), send, observer=Observer())
     return sent, consumer
 
 
@@ -60,3 +70,19 @@ def test_the_end_entry_has_the_offset_after_the_last_entry() -> None:
     delivery = Delivery([Segment(Offset(2), 1, b"{}")], END)
     body = encode(delivery, EventsNDJSONEncoder(), 3)
     assert body.startswith(b'{"offset":2,"chunk":{}}\n{"offset":3,"end":')
+
+
+async def test_what_was_delivered_is_counted_whichever_way_it_ends() -> None:
+    lines = [b'{"choices":[{"delta":{"content":"%d"}}]}' % number for number in range(3)]
+    consumer, observer = FakeConsumer(Delivery([Segment(Offset(3), 3, b"\n".join(lines))], END)), Observer()
+    consumer.position = Offset(3)
+    sent: list[bytes] = []
+
+    async def send(body: bytes) -> None:
+        consumer.position = Offset(6)
+        sent.append(body)
+
+    await write(cast("Consumer", consumer), EventsNDJSONEncoder(), send, observer=observer, merge=True)
+    (body,) = sent
+    assert body.startswith(b'{"offset":5,"chunk":{"choices":[{"delta":{"content":"012"}}]}}\n')
+    assert observer.totals == {"entries": 3, "writes": 1, "written_bytes": len(body), "merged_bytes": 2 * len(lines[0])}

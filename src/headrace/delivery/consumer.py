@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Self
 
 import msgspec
 
+from headrace.delivery.uptake import Peer, Uptake
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
 from headrace.stream.log import StreamLog
@@ -28,15 +29,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 HEARTBEAT = Delivery([], None)
 
-
-class Peer(Protocol):
-    """The connection that a consumer writes to."""
-
-    def abort(self) -> None:
-        """Drop it at once, with everything still unsent."""
-
-    def write_buffer_bytes(self) -> int:
-        """Bytes that wait because the peer does not take them."""
+COALESCE_WAIT_S = 1.0
+"""How long entries wait at most for others to be written with them, give or take a sweep."""
 
 
 class ConsumerClosed(Exception):
@@ -61,6 +55,7 @@ class Consumer:
         peer: The connection.
         timeouts: When silence asks for a heartbeat, and how long the peer may take nothing.
         write_bytes: About how much to hand out at once.
+        coalesce_tokens: How many entries to gather before any is handed out. The first content and the end do not wait.
         sweep: What watches the time.
         clock: Monotonic seconds.
     """
@@ -68,19 +63,21 @@ class Consumer:
     __slots__ = (
         "_clock",
         "_closed_by",
+        "_coalesce_tokens",
+        "_credit",
+        "_gathering_since_s",
+        "_has_content",
         "_last_sent_s",
         "_log",
         "_loop",
         "_peer",
         "_store",
         "_sweep",
-        "_taken_bytes",
-        "_taken_s",
         "_timeouts",
+        "_uptake",
         "_waiting",
         "_wake_at_s",
         "_write_bytes",
-        "_written_bytes",
         "position",
     )
 
@@ -95,6 +92,7 @@ class Consumer:
         write_bytes: int,
         sweep: Sweep,
         clock: Callable[[], float],
+        coalesce_tokens: int = 1,
     ) -> None:
         self.position = position
         self._log = log
@@ -107,9 +105,11 @@ class Consumer:
         self._waiting: asyncio.Future[None] | None = None
         self._wake_at_s: float | None = None
         self._last_sent_s = clock()
-        self._written_bytes = 0
-        self._taken_bytes = 0
-        self._taken_s = self._last_sent_s
+        self._uptake = Uptake(peer, self._last_sent_s)
+        self._coalesce_tokens = coalesce_tokens
+        self._gathering_since_s: float | None = None
+        self._has_content = False
+        self._credit: int | None = None
         self._closed_by: Cause | None = None
         # Asking for it costs a system call on Python 3.11.
         self._loop = asyncio.get_running_loop()
@@ -127,6 +127,11 @@ class Consumer:
         waiting = self._waiting
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+    def grant(self, entries: int) -> None:
+        """Let so many more entries be handed out; before the first call there is no bound. The end needs no grant."""
+        self._credit = (self._credit or 0) + entries
+        self.wake()
 
     def close(self, cause: Cause) -> None:
         """Let go of the log now. Whoever waits in this consumer gets ``ConsumerClosed``."""
@@ -179,34 +184,55 @@ class Consumer:
         log = self._log
         while True:
             self._raise_if_closed()
-            segments = log.window(self.position, self._write_bytes)
-            if segments is None:
-                segments = await self._read_back(max_bytes=self._write_bytes)
-            if segments:
-                self.position = segments[-1].next
+            segments = [] if self._credit == 0 or self._is_gathering() else await self._take()
             end = log.published_end if self.position >= log.published else None
             if segments or end is not None:
                 return Delivery(segments, end)
             heartbeat_at_s = self._last_sent_s + self._timeouts.heartbeat_s
             if self._clock() >= heartbeat_at_s:
                 return HEARTBEAT
-            await self._wait(heartbeat_at_s)
+            since_s = self._gathering_since_s
+            await self._wait(heartbeat_at_s if since_s is None else min(heartbeat_at_s, since_s + COALESCE_WAIT_S))
+
+    async def _take(self) -> list[Segment]:
+        """Return the next entries, as many as may be handed out, and move behind them; empty when there are none."""
+        segments = self._log.window(self.position, self._write_bytes)
+        if segments is None:
+            segments = await self._read_back(max_bytes=self._write_bytes)
+        if self._credit is not None:
+            segments = _first_entries(segments, self._credit)
+            self._credit -= sum(segment.count for segment in segments)
+        if segments:
+            self.position = segments[-1].next
+            self._has_content = self._log.has_published_content
+        return segments
+
+    def _is_gathering(self) -> bool:
+        """Return whether what is there waits for more, to be written with it."""
+        log = self._log
+        waiting = log.published - self.position
+        is_first_content = log.has_published_content and not self._has_content
+        if not 0 < waiting < self._coalesce_tokens or is_first_content or log.published_end is not None:
+            self._gathering_since_s = None
+            return False
+        now_s = self._clock()
+        if self._gathering_since_s is None:
+            self._gathering_since_s = now_s
+        if now_s < self._gathering_since_s + COALESCE_WAIT_S:
+            return True
+        self._gathering_since_s = None
+        return False
 
     def sent(self, written_bytes: int) -> None:
         """Note that so much was written to the peer."""
         self._last_sent_s = self._clock()
-        self._written_bytes += written_bytes
+        self._uptake.written_bytes += written_bytes
 
     def expire(self, now_s: float) -> None:
         """Wake whoever waits for a time, and drop a peer that takes nothing of what waits for it."""
         if self._wake_at_s is not None and now_s >= self._wake_at_s:
             self.wake()
-        waiting_bytes = self._peer.write_buffer_bytes()
-        taken_bytes = self._written_bytes - waiting_bytes
-        if not waiting_bytes or taken_bytes > self._taken_bytes:
-            self._taken_bytes = taken_bytes
-            self._taken_s = now_s
-        elif now_s - self._taken_s >= self._timeouts.slow_client_s:
+        if self._uptake.stuck_s(now_s) >= self._timeouts.slow_client_s:
             self.close(Cause.SLOW_CLIENT)
             self._peer.abort()
 
@@ -236,3 +262,14 @@ class Consumer:
     def _raise_if_closed(self) -> None:
         if self._closed_by is not None:
             raise ConsumerClosed(self._closed_by)
+
+
+def _first_entries(segments: list[Segment], count: int) -> list[Segment]:
+    """Return the first ``count`` entries of some segments."""
+    kept: list[Segment] = []
+    for segment in segments:
+        if count <= 0:
+            break
+        kept.append(segment.first_entries(count))
+        count -= kept[-1].count
+    return kept

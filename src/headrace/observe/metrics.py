@@ -56,6 +56,32 @@ class Metrics:
             "headrace_malformed_chunks", "Engine chunks skipped because they were not JSON.", registry=self.registry
         )
 
+        self._entries = Counter(
+            "headrace_delivered_entries", "Log entries delivered to clients.", registry=self.registry
+        )
+        self._writes = Counter(
+            "headrace_delivered_writes", "Writes that delivered them, signs of life included.", registry=self.registry
+        )
+        self._delivered = Counter(
+            "headrace_delivered_bytes", "Bytes of those writes, before compression.", registry=self.registry
+        )
+        saved = Counter(
+            "headrace_saved_bytes", "Bytes that need not be sent, by what saved them.", ["by"], registry=self.registry
+        )
+        self._saved_by_merging = saved.labels("merge")
+        self._saved_by_compression = saved.labels("compression")
+
+    def delivered(self, *, entries: int, writes: int, written_bytes: int, merged_bytes: int) -> None:
+        """A client was served to the end, or left; see ``headrace.delivery.writer.DeliveryObserver``."""
+        self._entries.inc(entries)
+        self._writes.inc(writes)
+        self._delivered.inc(written_bytes)
+        self._saved_by_merging.inc(merged_bytes)
+
+    def compressed(self, saved_bytes: int) -> None:
+        """A compressed response ended; nothing is counted when it became longer."""
+        self._saved_by_compression.inc(max(0, saved_bytes))
+
     def started(self) -> None:
         """A stream began."""
         self._active.inc()

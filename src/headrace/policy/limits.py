@@ -25,5 +25,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     only memory holds (a memory store, a degraded stream), which stop at ``memory_lead_entries`` and ``tail_bytes``."""
     memory_lead_entries: Count = 4096
     """``max_lead_entries`` of streams that only memory holds."""
+    max_connection_streams: Count = 256
+    """Streams that one WebSocket follows at once; more are refused."""
+    max_frame_bytes: Bytes = 1024 * 1024
+    """One message of a WebSocket client; a larger one closes the connection with 1009."""
     max_linger_s: Seconds = 3600.0
     """Largest ``Headrace-Linger`` a client may ask for."""

@@ -22,6 +22,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a client may take nothing of what waits for it."""
     linger_s: Seconds = 30.0
     """How long a lingering stream without a consumer goes on."""
+    reconnect_s: Seconds = 5.0
+    """``linger`` for clients that come back by themselves: EventSource and WebSocket, unless they ask otherwise."""
     heartbeat_s: PositiveSeconds = 15.0
     """Silence after which a client gets a sign of life."""
     head_wait_s: Seconds = 1.0

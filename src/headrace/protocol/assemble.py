@@ -1,6 +1,7 @@
-"""Chunks folded into the one ``chat.completion`` object that a blocking client gets.
+"""Chunks folded into the one ``chat.completion`` or ``text_completion`` object that a blocking client gets.
 
-Shape: https://platform.openai.com/docs/api-reference/chat/object. What an engine sent survives:
+Shapes: https://platform.openai.com/docs/api-reference/chat/object and
+https://platform.openai.com/docs/api-reference/completions/object. What an engine sent survives:
 
 - Top level: the last value that is not null wins, except ``id`` and ``created``, where the first stays (a continued answer
   keeps its first identity). ``obfuscation``, padding against traffic analysis of streams, is left out.
@@ -17,6 +18,7 @@ from headrace.protocol.chunk_view import choices_of
 from headrace.protocol.fold import fold, joined
 from headrace.protocol.json_object import decode_object, encode_object, well_formed
 from headrace.protocol.tool_calls import ToolCalls
+from headrace.types.engine import Endpoint
 
 _FIRST_WINS = frozenset({"id", "created"})
 _NOT_KEPT = frozenset({"choices", "object", "obfuscation"})
@@ -27,7 +29,8 @@ _OURS = frozenset({"index", "delta", "message"})
 class CompletionAssembler:
     """Folds the chunks of one answer. Time is linear in the bytes added; memory is of the order of the result."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: Endpoint = Endpoint.CHAT) -> None:
+        self._is_chat = endpoint is Endpoint.CHAT
         self._top: dict[str, Any] = {"id": None, "created": None, "model": None}
         self._choices: dict[int, _Choice] = {}
 
@@ -55,10 +58,12 @@ class CompletionAssembler:
         completion = {
             **top,
             "id": top["id"] or "",
-            "object": "chat.completion",
+            "object": "chat.completion" if self._is_chat else "text_completion",
             "created": top["created"] or 0,
             "model": top["model"] or "",
-            "choices": [choice.finished(index) for index, choice in sorted(self._choices.items())],
+            "choices": [
+                choice.finished(index, is_chat=self._is_chat) for index, choice in sorted(self._choices.items())
+            ],
         }
         return encode_object(completion if usage is None else {**completion, "usage": usage})
 
@@ -78,6 +83,7 @@ class _Choice:
         self._fields: dict[str, Any] = {"finish_reason": None}
         self._logprobs: dict[str, Any] = {}
         self._message: dict[str, Any] = {}
+        self._text: dict[str, Any] = {}
         self._tool_calls = ToolCalls()
 
     def add(self, choice: dict[str, Any], delta: dict[str, Any]) -> None:
@@ -86,6 +92,8 @@ class _Choice:
                 continue
             if key == "logprobs":
                 fold(self._logprobs, {"logprobs": value})
+            elif key == "text":
+                fold(self._text, {"text": value})
             elif isinstance(value, list):
                 fold(self._fields, {key: value})
             elif value is not None and value != "":
@@ -94,18 +102,19 @@ class _Choice:
         fold(self._message, {key: value for key, value in delta.items() if key != "tool_calls"})
 
     def text(self) -> str:
-        content = joined(self._message.get("content"))
+        content = joined(self._text.get("text") or self._message.get("content"))
         if isinstance(content, list):
             return "".join(
                 part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
             )
         return content if isinstance(content, str) else ""
 
-    def finished(self, index: int) -> dict[str, Any]:
+    def finished(self, index: int, *, is_chat: bool) -> dict[str, Any]:
+        answer = {"message": self._finished_message()} if is_chat else {"text": self.text()}
         return {
             **joined(self._fields),
             "index": index,
-            "message": self._finished_message(),
+            **answer,
             "logprobs": None,
             **joined(self._logprobs),
         }

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headrace.errors import RelayError
+from headrace.protocol.chunk_view import text_of
 from headrace.protocol.errors import end_error, error_body
 from headrace.protocol.sse import PING, encode_event
 from headrace.types.outcome import End
@@ -64,6 +65,66 @@ class ChatSSEEncoder:
         return PING
 
 
+class ChatNDJSONEncoder:
+    """The same chunks as lines: one chunk object a line, the end as in the event stream. Its offset is its line's number."""
+
+    content_type = "application/x-ndjson"
+
+    def entries(self, first: int, count: int, data: bytes) -> bytes:  # noqa: ARG002 (offsets are not sent)
+        return data + b"\n" if count else b""
+
+    def end(self, end: End, offset: int) -> bytes:
+        return _end_line(end, offset)
+
+    def error(self, error: RelayError) -> bytes:
+        return _error_body(error) + b"\n"
+
+    def ping(self) -> bytes:
+        return b"\n"
+
+
+class TokenSSEEncoder:
+    """Text only, for EventSource: ``{"token": "…"}`` for each entry that bears text of choice 0, then ``[DONE]``.
+
+    Each event's id is stream and offset: what a browser sends back as ``Last-Event-ID`` says where to go on. An end that is
+    no whole answer is an event ``error``, on which EventSource's own handler for errors is called.
+    """
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, *, stream_id: str) -> None:
+        self._stream_id = stream_id
+        self._id = stream_id.encode()
+
+    def head(self, offset: int, *, retry_ms: int) -> bytes:
+        """Return the first event: it has an id and no data, so a page sees nothing of it (WHATWG HTML 9.2.6)."""
+        return b"retry: %d\nid: %b:%d\n\n" % (retry_ms, self._id, offset)
+
+    def entries(self, first: int, count: int, data: bytes) -> bytes:
+        lines = data.split(b"\n") if count else []
+        texts = [(offset, text_of(line)) for offset, line in enumerate(lines, first)]
+        return b"".join(
+            [
+                b"id: %b:%d\ndata: %b\n\n" % (self._id, offset, msgspec.json.encode({"token": text}))
+                for offset, text in texts
+                if text
+            ]
+        )
+
+    def end(self, end: End, offset: int) -> bytes:
+        last_id = f"{self._stream_id}:{offset}"
+        if not end.is_error:
+            return encode_event(b"[DONE]", id=last_id)
+        error = end_error(end, stream_id=self._stream_id, partial_text=None)
+        return encode_event(msgspec.json.encode({"error": error}), id=last_id, event="error")
+
+    def error(self, error: RelayError) -> bytes:
+        return encode_event(_error_body(error), event="error")
+
+    def ping(self) -> bytes:
+        return PING
+
+
 class EventsSSEEncoder:
     """Our own event stream, for EventSource: each entry carries its offset as ``id``, the end is an event ``end``."""
 
@@ -93,7 +154,7 @@ class EventsNDJSONEncoder:
         return b"".join([b'{"offset":%d,"chunk":%b}\n' % numbered for numbered in enumerate(lines, first)])
 
     def end(self, end: End, offset: int) -> bytes:
-        return msgspec.json.encode({"offset": offset, "end": end_fields(end)}) + b"\n"
+        return _end_line(end, offset)
 
     def error(self, error: RelayError) -> bytes:
         return _error_body(error) + b"\n"
@@ -104,6 +165,10 @@ class EventsNDJSONEncoder:
 
 def _error_body(error: RelayError) -> bytes:
     return error_body(message=error.message, type=error.type, code=error.code, param=error.param)
+
+
+def _end_line(end: End, offset: int) -> bytes:
+    return msgspec.json.encode({"offset": offset, "end": end_fields(end)}) + b"\n"
 
 
 def end_fields(end: End) -> dict[str, Any]:

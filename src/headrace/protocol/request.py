@@ -1,12 +1,13 @@
-"""A chat request by OpenAI's contract: what Headrace reads of it, and what the engine gets.
+"""Requests by OpenAI's contracts: what Headrace reads of them, and what the engine gets.
 
-Source: https://platform.openai.com/docs/api-reference/chat/create. Fields that are not named here pass through.
+Sources: https://platform.openai.com/docs/api-reference/chat/create and
+https://platform.openai.com/docs/api-reference/completions/create. Fields that are not named here pass through.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,10 +22,9 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
-    """The fields that Headrace itself acts on."""
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that Headrace itself acts on, whatever the contract."""
 
-    messages: list[dict[str, Any]]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -36,8 +36,36 @@ class ChatRequest(msgspec.Struct, frozen=True):
         """Whether the client asked for the usage chunk."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def choices(self) -> int:
+        """How many choices the answer has."""
+        return self.n or 1
 
-_decoder = msgspec.json.Decoder(ChatRequest)
+
+class ChatRequest(GenerationRequest, frozen=True, kw_only=True):
+    """A request for a chat completion."""
+
+    messages: list[dict[str, Any]]
+
+
+class CompletionRequest(GenerationRequest, frozen=True, kw_only=True):
+    """A request for a completion of plain text: one prompt or several, as text or as tokens."""
+
+    prompt: str | list[str | int | list[int]]
+
+    @property
+    def choices(self) -> int:
+        """``n`` of each prompt; a list of numbers is one prompt."""
+        prompts = 1
+        if isinstance(self.prompt, list) and not all(isinstance(part, int) for part in self.prompt):
+            prompts = len(self.prompt)
+        return prompts * (self.n or 1)
+
+
+R = TypeVar("R", bound=GenerationRequest)
+
+_chat_decoder = msgspec.json.Decoder(ChatRequest)
+_completion_decoder = msgspec.json.Decoder(CompletionRequest)
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -51,20 +79,43 @@ def parse_chat_request(body: bytes, *, max_choices: int) -> ChatRequest:
     Raises:
         ClientRequestError: It is not JSON, or a field has the wrong shape; ``param`` names the field.
     """
+    request = _parse(_chat_decoder, body, max_choices=max_choices)
+    if not request.messages:
+        raise ClientRequestError("messages must hold at least one message", param="messages")
+    return request
+
+
+def parse_completion_request(body: bytes, *, max_choices: int) -> CompletionRequest:
+    """Read a request body for plain text.
+
+    Args:
+        body: The whole body.
+        max_choices: Most choices allowed, over all prompts.
+
+    Raises:
+        ClientRequestError: It is not JSON, or a field has the wrong shape; ``param`` names the field.
+    """
+    request = _parse(_completion_decoder, body, max_choices=max_choices)
+    if request.prompt == []:
+        raise ClientRequestError("prompt must hold at least one prompt", param="prompt")
+    if request.choices > max_choices:
+        raise ClientRequestError(f"prompts and n together ask for more than {max_choices} choices", param="prompt")
+    return request
+
+
+def _parse(decoder: msgspec.json.Decoder[R], body: bytes, *, max_choices: int) -> R:
     try:
-        request = _decoder.decode(body)
+        request = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _field_error(str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ClientRequestError(f"the body is not valid JSON: {error}", code="invalid_json") from error
-    if not request.messages:
-        raise ClientRequestError("messages must hold at least one message", param="messages")
     if request.n is not None and not 1 <= request.n <= max_choices:
         raise ClientRequestError(f"n must be between 1 and {max_choices}", param="n")
     return request
 
 
-def engine_body(body: bytes, request: ChatRequest, *, model: str | None) -> bytes:
+def engine_body(body: bytes, request: GenerationRequest, *, model: str | None) -> bytes:
     """Return the body for the engine: always streamed, always with usage, everything else as the client sent it.
 
     Args:

@@ -29,6 +29,12 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
             return self
         return Segment(offset, self.count - skip, self.data.split(b"\n", skip)[skip])
 
+    def first_entries(self, count: int) -> Segment:
+        """Return the first ``count`` entries; itself when it has no more."""
+        if self.count <= count:
+            return self
+        return Segment(self.first, count, b"\n".join(self.data.split(b"\n", count)[:count]))
+
     def head(self, max_bytes: int) -> Segment:
         """Return the first entries, as many as fit into ``max_bytes`` but at least one; itself when nothing is cut."""
         if len(self.data) <= max_bytes:

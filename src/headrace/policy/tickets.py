@@ -1,0 +1,89 @@
+"""Tickets: one-use words that stand in a URL where a key must never stand."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from headrace.errors import ClientRequestError
+from headrace.types.ids import StreamId
+
+TICKET_S = 60.0
+"""How long a ticket may wait for its use."""
+
+SPENT_S = 24 * 3600.0
+"""How long a spent ticket still attaches to the stream it started: an EventSource comes back with the same URL."""
+
+MAX_TICKETS = 10_000
+"""Tickets known at once, spent ones included; beyond it the oldest is forgotten."""
+
+
+class _Ticket(msgspec.Struct):
+    owner: str
+    until_s: float
+    stream_id: StreamId | None = None
+    is_spent: bool = False
+
+
+class Tickets:
+    """Issues tickets and takes them back.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tickets: dict[str, _Ticket] = {}
+
+    def issue(self, owner: str) -> str:
+        """Return a new ticket of ``owner``, good for one use within ``TICKET_S``."""
+        if len(self._tickets) >= MAX_TICKETS:
+            self._tickets.pop(next(iter(self._tickets)))
+        ticket = f"tkt_{secrets.token_urlsafe(24)}"
+        self._tickets[ticket] = _Ticket(owner, self._clock() + TICKET_S)
+        return ticket
+
+    def redeem(self, ticket: str, stream_id: StreamId | None = None) -> str:
+        """Use a ticket up, and return its owner.
+
+        Args:
+            ticket: What a client sent.
+            stream_id: The stream that it starts; later the ticket attaches to that one only.
+
+        Raises:
+            ClientRequestError: There is no such ticket, or it was used before (401).
+        """
+        found = self._known(ticket)
+        if found.is_spent:
+            raise _refused("the ticket was used before; a ticket starts one stream")
+        found.is_spent = True
+        found.stream_id = stream_id
+        found.until_s = self._clock() + SPENT_S
+        return found.owner
+
+    def attach(self, ticket: str, stream_id: StreamId) -> str:
+        """Return the owner of the ticket that started ``stream_id``.
+
+        Raises:
+            ClientRequestError: It started another stream, or none (401).
+        """
+        found = self._known(ticket)
+        if not found.is_spent or found.stream_id != stream_id:
+            raise _refused("the ticket belongs to another stream")
+        return found.owner
+
+    def _known(self, ticket: str) -> _Ticket:
+        found = self._tickets.get(ticket)
+        if found is not None and found.until_s < self._clock():
+            del self._tickets[ticket]
+            found = None
+        if found is None:
+            raise _refused("the ticket is not known, or its time is over")
+        return found
+
+
+def _refused(message: str) -> ClientRequestError:
+    return ClientRequestError(message, status=401, code="ticket_invalid", param="ticket")
