@@ -126,6 +126,13 @@ SITES = [
     ({"origin": "https://app.example:443"}, False),
     ({"origin": "https://APP.example"}, False),
     ({"origin": "http://app.example"}, False),
+    # behind a proxy that ends TLS
+    ({"origin": "https://127.0.0.1:8080", "x-forwarded-proto": "https"}, True),
+    ({"origin": "https://127.0.0.1:8080", "x-forwarded-proto": "HTTPS"}, True),
+    ({"origin": "http://127.0.0.1:8080", "x-forwarded-proto": "https"}, False),
+    ({"origin": "http://127.0.0.1:8080", "x-forwarded-proto": "http"}, True),
+    ({"origin": "http://127.0.0.1:8080", "x-forwarded-proto": "gopher"}, True),
+    ({"origin": "https://evil.example", "x-forwarded-proto": "https"}, False),
 ]
 
 

@@ -13,7 +13,14 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from headrace.http.asgi import Receive, Scope, Send
-from headrace.http.protocol import MAX_DEAF_BYTES, MAX_HEADERS, SPARE_CONNECTIONS, Connections, relay_protocol
+from headrace.http.protocol import (
+    MAX_DEAF_BYTES,
+    MAX_HEADERS,
+    SPARE_CONNECTIONS,
+    Connections,
+    RelayProtocol,
+    relay_protocol,
+)
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG_S = 60.0
@@ -420,6 +427,7 @@ async def test_the_app_sees_what_a_client_does_not_take_and_can_drop_it() -> Non
             connection = served.app.scopes[0]["extensions"]["headrace.connection"]
             assert connection.write_buffer_bytes() == 0
             [protocol] = served.connections.served
+            assert isinstance(protocol, RelayProtocol)
             protocol.transport.write(b"x" * 30_000_000)
             await until(lambda: connection.write_buffer_bytes() > 0)
             connection.abort()

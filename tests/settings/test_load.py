@@ -195,3 +195,7 @@ def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_the_key_of_a_user_of_the_relay_is_no_setting() -> None:
+    assert load_settings(environ={"HOME": "/home/ada", "HEADRACE_API_KEY": "secret"}).server.port == 8080

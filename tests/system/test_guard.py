@@ -64,6 +64,29 @@ ATTACKS = {
     "start by form, urlencoded": """
         return await submits('application/x-www-form-urlencoded', `${relay}/v1/chat/completions`, body)""",
     "start by form, multipart": "return await submits('multipart/form-data', `${relay}/v1/chat/completions`, body)",
+    "start by EventSource": """
+        const source = new EventSource(`${relay}/v1/completions/stream?prompt=hi`);
+        return await new Promise((done) => { source.onmessage = () => done(true); source.onerror = () => done(false); })
+            .finally(() => source.close())""",
+    "start by image": "return await loads('img', 'src', `${relay}/v1/completions/stream?prompt=hi`)",
+    "start by script": "return await loads('script', 'src', `${relay}/v1/completions/stream?prompt=hi`)",
+    "start in a frame": "await loads('iframe', 'src', `${relay}/v1/completions/stream?prompt=hi`); return false",
+    "start by form, get": """
+        const frame = Object.assign(document.createElement('iframe'), {name: 'get'});
+        const action = `${relay}/v1/completions/stream`;
+        const form = Object.assign(document.createElement('form'), {action, method: 'get', target: 'get'});
+        form.append(Object.assign(document.createElement('input'), {name: 'prompt', value: 'hi'}));
+        document.body.append(frame, form);
+        form.submit();
+        return await new Promise((done) => { frame.onload = () => done(false); })""",
+    "start by WebSocket": """
+        const socket = new WebSocket(`${relay.replace('http', 'ws')}/v1/stream`, 'headrace.v1');
+        return await new Promise((done) => { socket.onopen = () => done(true); socket.onerror = () => done(false); })""",
+    "start lines by fetch": """
+        const headers = {'content-type': 'application/json', 'accept': 'application/x-ndjson'};
+        return (await fetch(`${relay}/api/v1/chat/stream`, {method: 'POST', headers, body})).ok""",
+    "ticket by fetch": "return (await fetch(`${relay}/v1/tickets`, {method: 'POST'})).ok",
+    "ticket by form": "return await submits('text/plain', `${relay}/v1/tickets`, '')",
     "cancel by fetch": "return (await fetch(`${relay}/v1/streams/${id}/cancel`, {method: 'POST'})).ok",
     "cancel by fetch no-cors": """
         const request = {method: 'POST', mode: 'no-cors'};
@@ -202,7 +225,8 @@ def test_a_foreign_page_is_refused(page: Page, page_port: int, relay: Relay, liv
 def test_a_link_on_a_foreign_page_opens_nothing(
     page: Page, page_port: int, relay: Relay, live: str, where: str
 ) -> None:
-    for path in ("/v1/streams", f"/v1/streams/{live}/events", "/v1/models", "/metrics"):
+    start = "/v1/completions/stream?prompt=hi"
+    for path in ("/v1/streams", f"/v1/streams/{live}/events", "/v1/models", "/metrics", start):
         page.goto(PAGES[where].format(port=page_port))
         url = relay.origin + path
         with page.expect_response(url) as response, page.expect_navigation():
@@ -253,6 +277,42 @@ def test_a_page_of_the_relay_itself_may_do_everything(page: Page, relay: Relay) 
     assert seen == [200, 200, "client_stop", "cancelled", 204, 404]
 
 
+def test_a_page_of_the_relay_itself_may_start_by_eventsource_and_websocket(page: Page, relay: Relay) -> None:
+    page.goto(f"{relay.origin}/healthz")
+    script = """
+        const {ticket} = await (await fetch('/v1/tickets', {method: 'POST'})).json();
+        const streamed = await new Promise((done) => {
+            const source = new EventSource(`/v1/completions/stream?prompt=hi&max_tokens=3&ticket=${ticket}`);
+            let tokens = 0;
+            source.onmessage = ({data}) => { if (data === '[DONE]') { source.close(); done(tokens); } else tokens += 1; };
+            source.onerror = () => done('failed');
+        });
+        const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/v1/stream`, 'headrace.v1');
+        await new Promise((done, fail) => { socket.onopen = done; socket.onerror = fail; });
+        const state = await new Promise((done) => {
+            socket.onmessage = ({data}) => { const message = JSON.parse(data); if (message.end) done(message.end.state); };
+            socket.send(JSON.stringify({type: 'start', stream: crypto.randomUUID(), request: JSON.parse(id)}));
+        });
+        return [streamed, state, socket.protocol]"""
+    body = chat_body(simulate={"tokens": 3}).decode()
+    assert page.evaluate(f"async (id) => {{ {script} }}", body) == [3, "completed", "headrace.v1"]
+
+
+def test_an_eventsource_stops_after_the_end_without_being_told(page: Page, relay: Relay) -> None:
+    page.goto(f"{relay.origin}/healthz")
+    script = """
+        const source = new EventSource('/v1/completions/stream?prompt=hi&max_tokens=3');
+        let done = 0;
+        source.onmessage = ({data}) => { if (data === '[DONE]') done += 1; };
+        await new Promise((closed) => {
+            source.onerror = () => { if (source.readyState === EventSource.CLOSED) closed(); };
+        });
+        return done"""
+    before = len(relay.get_json("/v1/streams?limit=100")["data"])
+    assert page.evaluate(f"async () => {{ {script} }}") == 1
+    assert len(relay.get_json("/v1/streams?limit=100")["data"]) == before + 1
+
+
 FOREIGN_HOSTS = (
     "evil.example",
     "evil.example:{port}",
@@ -285,6 +345,10 @@ def requests_of(relay: Relay, live: str, headers: dict[str, str]) -> list[Exchan
         begin(relay.port, "POST", f"{stream}/cancel", headers=headers),
         begin(relay.port, "DELETE", stream, headers=headers),
         begin(relay.port, "POST", "/v1/chat/completions", headers={**headers, **JSON}, body=chat_body()),
+        begin(relay.port, "POST", "/api/v1/chat/stream", headers={**headers, **JSON}, body=chat_body()),
+        begin(relay.port, "GET", "/v1/completions/stream?prompt=hi", headers=headers),
+        begin(relay.port, "POST", "/v1/completions/stream", headers={**headers, **JSON}, body=b'{"prompt": "hi"}'),
+        begin(relay.port, "POST", "/v1/tickets", headers=headers),
     ]
 
 
@@ -318,6 +382,37 @@ def test_a_foreign_host_is_misdirected(relay: Relay, live: str, host: str) -> No
 def test_a_foreign_origin_is_forbidden(relay: Relay, live: str, headers: dict[str, str]) -> None:
     named = {name: value.format(port=relay.port) for name, value in headers.items()}
     assert statuses_of(relay, live, named) == {403}
+
+
+HANDSHAKE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 101),
+        ({"origin": "http://127.0.0.1:{port}"}, 101),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "https://127.0.0.1:{port}"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"host": "evil.example"}, 403),
+    ],
+    ids=lambda value: " ".join(value.values()) if isinstance(value, dict) else str(value),
+)
+@pytest.mark.usefixtures("untouched")
+def test_a_websocket_handshake_of_a_foreign_page_is_forbidden(
+    relay: Relay, headers: dict[str, str], status: int
+) -> None:
+    named = {name: value.format(port=relay.port) for name, value in headers.items()}
+    with begin(relay.port, "GET", "/v1/stream", headers={**HANDSHAKE, **named}) as exchange:
+        assert exchange.status == status
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "app.localhost:{port}", "[::1]"])

@@ -11,10 +11,12 @@ import msgspec
 from headrace.delivery.consumer import ConsumerClosed
 from headrace.errors import ClientRequestError, RelayError
 from headrace.http.asgi import Receive, Scope, Send
-from headrace.http.chat import chat_completions
+from headrace.http.completions import chat_completions, chat_stream, completions
+from headrace.http.eventsource import get_completion_stream, issue_ticket, post_completion_stream
 from headrace.http.exchange import Exchange
 from headrace.http.health import healthz, metrics, models, readyz
 from headrace.http.node import Node
+from headrace.http.socket import serve_socket
 from headrace.http.streams import cancel_stream, erase_stream, follow_stream, list_streams, show_stream
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ class Route(msgspec.Struct, frozen=True):
 
 ROUTES = (
     Route("POST", "/v1/chat/completions", chat_completions),
+    Route("POST", "/v1/completions", completions),
+    Route("POST", "/api/v1/chat/stream", chat_stream),
+    Route("POST", "/v1/completions/stream", post_completion_stream),
+    Route("GET", "/v1/completions/stream", get_completion_stream),
+    Route("POST", "/v1/tickets", issue_ticket),
     Route("GET", "/v1/models", models),
     Route("GET", "/v1/streams", list_streams),
     Route("GET", "/v1/streams/{stream_id}", show_stream),
@@ -44,6 +51,10 @@ ROUTES = (
 )
 
 
+SOCKET_PATH = "/v1/stream"
+"""Where WebSockets are served."""
+
+
 class App:
     """Routes one request to its handler."""
 
@@ -54,9 +65,12 @@ class App:
         self._patterns = [(route, _pattern(route.path)) for route in routes if "{" in route.path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            # No WebSocket is served here yet; ASGI closes an unanswered handshake as 403.
-            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] == "websocket":
+            if scope["path"] == SOCKET_PATH:
+                await serve_socket(self._node, scope, receive, send)
+            else:
+                # ASGI closes an unanswered handshake as 403.
+                await send({"type": "websocket.close", "code": 1008})
             return
         params: dict[str, str] = {}
         handler = self._fixed.get((scope["method"], scope["path"])) or self._match(scope, params)

@@ -19,7 +19,7 @@ Streams: {url}/v1/streams   Metrics: {url}/metrics   Stop: Ctrl-C
 """
 
 
-def banner(host: str, port: int, model: str | None, *, version: str) -> str:
+def banner(host: str, port: int, model: str | None, *, version: str, scheme: str = "http") -> str:
     """Return the text; ``model`` None when only the engine knows its models."""
     shown = f"[{host}]" if ":" in host else host
-    return _TEXT.format(version=version, url=f"http://{shown}:{port}", model=model or "MODEL")
+    return _TEXT.format(version=version, url=f"{scheme}://{shown}:{port}", model=model or "MODEL")

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from headrace.delivery.options import DeliveryOptions
 from headrace.engines.embedded import MODEL_NAME, EmbeddedEngine
 from headrace.engines.openai import OpenAIEngine
 from headrace.errors import SettingsError
 from headrace.http.node import Node, system_clocks
 from headrace.observe.metrics import Metrics
+from headrace.policy.tickets import Tickets
 from headrace.pump.committer import Committer
 from headrace.pump.housekeeping import Housekeeper, Retention
 from headrace.pump.pump import Clocks
@@ -110,6 +112,10 @@ async def assembled_node(
             max_body_bytes=settings.server.max_body_bytes,
             body_timeout_s=settings.server.body_timeout_s,
             store_content=settings.store.store_content,
+            tickets=Tickets(clocks.monotonic_s),
+            options=DeliveryOptions(coalesce_tokens=settings.stream.coalesce_tokens, merge=settings.stream.merge),
+            compress=settings.stream.compress,
+            retry_ms=settings.stream.retry_ms,
         )
 
 

@@ -9,9 +9,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from headrace.delivery.consumer import Consumer, ConsumerClosed, Peer
+from headrace.delivery.consumer import Consumer, ConsumerClosed
+from headrace.delivery.uptake import Peer
 from headrace.errors import ClientRequestError, RelayError
 from headrace.http.asgi import Headers, Receive, Scope, Send
+from headrace.http.compression import CODECS, Compressor, chosen
 from headrace.http.headers import retry_after
 from headrace.http.node import Node, new_request_id
 from headrace.protocol.errors import error_body
@@ -54,6 +56,9 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._compressor: Compressor | None = None
+        self._plain_bytes = 0
+        self._sent_bytes = 0
 
     # --- the request
 
@@ -126,13 +131,32 @@ class Exchange:
         all_headers = [*headers, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
+    async def start_stream(self, content_type: str, headers: Headers) -> None:
+        """Send the head of an answer that is written bit by bit, compressed if the node does that and the client asks."""
+        head = [(b"content-type", content_type.encode()), *NO_BUFFERING, *headers]
+        if self.node.compress:
+            head.append((b"vary", b"Accept-Encoding"))
+            coding = chosen(self.headers().get(b"accept-encoding", b""))
+            if coding is not None:
+                head.append((b"content-encoding", coding))
+                self._compressor = CODECS[coding]()
+        await self.start(200, head)
+
     async def send(self, body: bytes) -> None:
         """Send a part of the response body; waits while the peer takes nothing."""
+        if self._compressor is not None:
+            self._plain_bytes += len(body)
+            body = self._compressor.add(body)
+            self._sent_bytes += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def finish(self) -> None:
         """End the response body."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        body = b""
+        if self._compressor is not None:
+            body = self._compressor.finish()
+            self.node.metrics.compressed(self._plain_bytes - self._sent_bytes - len(body))
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def respond(
         self, status: int, body: bytes, *, content_type: bytes = b"application/json", headers: Headers | None = None

@@ -43,6 +43,7 @@ _READ = frozenset(
         b"access-control-request-method",
         b"access-control-request-headers",
         b"access-control-request-private-network",
+        b"x-forwarded-proto",
     }
 )
 _OWN_SITES = frozenset({b"same-origin", b"none"})
@@ -148,7 +149,7 @@ def _of_listed_origin(scope: Scope, seen: dict[bytes, bytes], origin: bytes) -> 
 def _refuse_site(scope: Scope, seen: dict[bytes, bytes]) -> Verdict | None:
     """Refuse what a page of another origin has caused."""
     origin = seen.get(b"origin")
-    if origin is not None and origin.lower() != _HTTP_SCHEMES.get(scope["scheme"], b"") + seen[b"host"].lower():
+    if origin is not None and origin.lower() != _own_scheme(scope, seen) + seen[b"host"].lower():
         return _refused(
             403,
             "origin_not_allowed",
@@ -158,6 +159,15 @@ def _refuse_site(scope: Scope, seen: dict[bytes, bytes]) -> Verdict | None:
     if site is None or site in _OWN_SITES or _is_visit(scope, seen):
         return None
     return _refused(403, "site_not_allowed", f"a {_shown(site)} request may not call this relay")
+
+
+def _own_scheme(scope: Scope, seen: dict[bytes, bytes]) -> bytes:
+    """Return how the relay's own origin begins: as the proxy says that ended TLS.
+
+    Nobody need be trusted with it: a page can send this header only after a preflight, which a foreign one is refused.
+    """
+    told = seen.get(b"x-forwarded-proto", b"").decode("latin-1").lower()
+    return _HTTP_SCHEMES.get(told) or _HTTP_SCHEMES.get(scope["scheme"], b"")
 
 
 def _is_visit(scope: Scope, seen: dict[bytes, bytes]) -> bool:

@@ -7,9 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.delivery.consumer import Consumer, Peer
+from headrace.delivery.consumer import Consumer
+from headrace.delivery.options import DeliveryOptions
+from headrace.delivery.uptake import Peer
 from headrace.observe.metrics import Metrics
 from headrace.policy.limits import Limits
+from headrace.policy.tickets import Tickets
 from headrace.policy.timeouts import Timeouts
 from headrace.pump.pump import Clocks
 from headrace.pump.supervisor import Supervisor
@@ -53,8 +56,18 @@ class Node:
     max_body_bytes: int
     body_timeout_s: float
     store_content: bool
+    tickets: Tickets
+    options: DeliveryOptions
+    """What clients get that do not ask otherwise."""
+    compress: bool
+    retry_ms: int
 
-    def consumer(self, log: StreamLog, *, position: Offset, peer: Peer) -> Consumer:
+    @property
+    def default_model(self) -> str | None:
+        """The model of requests that name none; None when the engine decides."""
+        return self.models[0] if self.models else None
+
+    def consumer(self, log: StreamLog, *, position: Offset, peer: Peer, coalesce_tokens: int = 1) -> Consumer:
         """Return a consumer of ``log`` that begins at ``position``."""
         return Consumer(
             log,
@@ -65,4 +78,5 @@ class Node:
             write_bytes=self.limits.write_bytes,
             sweep=self.sweep,
             clock=self.clocks.monotonic_s,
+            coalesce_tokens=coalesce_tokens,
         )

@@ -83,7 +83,7 @@ class Connections:
     ) -> None:
         self.max_head_bytes = max_head_bytes
         self.on_refused = on_refused
-        self.served: set[RelayProtocol] = set()
+        self.served: set[asyncio.Protocol] = set()
         self.spare: set[RelayProtocol] = set()
         self.awaiting_head = Deadlines[RelayProtocol](head_timeout_s, RelayProtocol.expire)
         self.awaiting_refusal = Deadlines[RelayProtocol](REFUSED_TIMEOUT_S, RelayProtocol.expire)
@@ -103,12 +103,17 @@ class Connections:
             protocol.transport.abort()
         return False
 
-    def forget(self, protocol: RelayProtocol) -> None:
+    def adopt(self, protocol: asyncio.Protocol) -> None:
+        """Count in what took a connection over that was admitted; ``forget`` counts it out."""
+        self.served.add(protocol)
+
+    def forget(self, protocol: asyncio.Protocol) -> None:
         """Count a connection out. Idempotent."""
         self.served.discard(protocol)
-        self.spare.discard(protocol)
-        self.awaiting_head.end(protocol)
-        self.awaiting_refusal.end(protocol)
+        if isinstance(protocol, RelayProtocol):
+            self.spare.discard(protocol)
+            self.awaiting_head.end(protocol)
+            self.awaiting_refusal.end(protocol)
 
 
 class _Phase(enum.Enum):
@@ -150,7 +155,7 @@ class RelayProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        # Another protocol takes the connection over; it is not this one's to bound any more.
+        # Another protocol takes the connection over, and counts it as its own.
         self.shared.forget(self)
         super().handle_websocket_upgrade()
 

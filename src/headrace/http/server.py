@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ from headrace.http.banner import banner
 from headrace.http.composition import running_node
 from headrace.http.guard import Guard, GuardedApp
 from headrace.http.node import Node
-from headrace.http.protocol import Connections, relay_protocol
+from headrace.http.protocol import Connections, RelayProtocol, relay_protocol
+from headrace.http.tls import server_tls
+from headrace.http.websocket import relay_websocket
 from headrace.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ def serve(settings: Settings, *, environ: Mapping[str, str] | None = None) -> No
 
 
 async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
+    tls = _tls(settings)
     max_connections = settings.server.max_connections or _raise_open_files() // 2
     # Bound first, so that an address in use is found out before anything is opened; it listens once recovery is done.
     with contextlib.closing(bind(settings)) as bound:
@@ -75,17 +79,31 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
             )
             guard = Guard(allowed_hosts=settings.server.allowed_hosts, cors_origins=settings.server.cors_origins)
             app = GuardedApp(App(node), guard, on_refused=node.metrics.rejected)
-            await _listen(app, connections, bound, node, drain_s=settings.timeouts.drain_s)
+            protocol = _protocol(settings, connections)
+            await _listen(app, connections, bound, node, drain_s=settings.timeouts.drain_s, protocol=protocol, tls=tls)
 
 
 async def _listen(
-    app: GuardedApp, connections: Connections, bound: socket.socket, node: Node, *, drain_s: float
+    app: GuardedApp,
+    connections: Connections,
+    bound: socket.socket,
+    node: Node,
+    *,
+    drain_s: float,
+    protocol: type[RelayProtocol],
+    tls: ssl.SSLContext | None,
 ) -> None:
     """Answer requests until a signal comes and what runs has been drained."""
     config = uvicorn.Config(
         app,
-        http=relay_protocol(connections),
-        ws="none",
+        http=protocol,
+        ssl_context_factory=(lambda *_: tls) if tls is not None else None,
+        ws=relay_websocket(connections),
+        ws_max_size=node.limits.max_frame_bytes,
+        ws_per_message_deflate=False,
+        # Pings are the heartbeats of this protocol; a peer that answers none is gone.
+        ws_ping_interval=node.timeouts.heartbeat_s,
+        ws_ping_timeout=node.timeouts.slow_client_s,
         lifespan="off",
         access_log=False,
         proxy_headers=False,
@@ -96,13 +114,44 @@ async def _listen(
     )
     host, port = bound.getsockname()[:2]
     model = node.models[0] if node.models else None
-    server = _Server(config, greeting=banner(host, port, model, version=__version__))
+    scheme = "http" if tls is None else "https"
+    server = _Server(config, greeting=banner(host, port, model, version=__version__, scheme=scheme))
     # What lives as long as the process need not be looked at by every collection.
     gc.collect()
     gc.freeze()
     async with asyncio.TaskGroup() as group:
         group.create_task(_drain_on_signal(server, node, drain_s), name="drain on signal")
         await server.serve(sockets=[bound])
+
+
+def _protocol(settings: Settings, connections: Connections) -> type[RelayProtocol]:
+    """Return what connections speak.
+
+    Raises:
+        SettingsError: HTTP/2 is wanted, and its library is not installed.
+    """
+    if not settings.server.http2:
+        return relay_protocol(connections)
+    try:
+        from headrace.http.negotiation import negotiating_protocol  # noqa: PLC0415 (needs an extra)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"server.http2: the package {error.name} is missing; install the extra: pip install 'headrace[http2]'"
+        ) from error
+    return negotiating_protocol(connections, head_timeout_s=settings.server.head_timeout_s)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS that the settings name, if any.
+
+    Raises:
+        SettingsError: A file cannot be used.
+    """
+    server = settings.server
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    protocols = ["h2", "http/1.1"] if server.http2 else ["http/1.1"]
+    return server_tls(server.tls_cert, server.tls_key, protocols=protocols)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from headrace.delivery.consumer import Consumer
-from headrace.delivery.writer import write
+from headrace.delivery.options import DeliveryOptions
 from headrace.errors import ClientRequestError, Overloaded, StreamNotFound
-from headrace.http.chat import STREAM_ID, stream_headers
-from headrace.http.exchange import NO_BUFFERING, Exchange
+from headrace.http.answers import follow
+from headrace.http.completions import accepts_lines
+from headrace.http.exchange import Exchange
 from headrace.http.node import OWNER, Node
+from headrace.http.parameters import STREAM_ID, options_of, whole_number
 from headrace.protocol.encoders import Encoder, EventsNDJSONEncoder, EventsSSEEncoder
 from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease
@@ -55,17 +57,22 @@ class StreamList(msgspec.Struct, frozen=True, kw_only=True):
 
     object: str = "list"
     data: list[StreamView]
+    first_id: StreamId | None
+    last_id: StreamId | None
+    """What the next page's ``after`` is."""
     has_more: bool
 
 
 async def list_streams(exchange: Exchange) -> None:
-    """``GET /v1/streams?state=STATE&limit=N``: newest first."""
-    query = exchange.query()
+    """``GET /v1/streams?state=STATE&limit=N&after=ID``: newest first, those older than the stream ``after``."""
+    node, query = exchange.node, exchange.query()
     state = _state(query.get("state"))
-    limit = _whole_number(query.get("limit", "20"), "limit", least=1, most=MAX_PAGE)
-    page = await exchange.node.records.newest(owner=OWNER, state=state, limit=limit)
-    views = [_view(exchange.node, record) for record in page.records]
-    await exchange.respond_json(StreamList(data=views, has_more=page.has_more))
+    limit = whole_number(query.get("limit", "20"), "limit", least=1, most=MAX_PAGE)
+    before = await _request_before(node, query.get("after"))
+    page = await node.records.newest(owner=OWNER, state=state, limit=limit, before=before)
+    views = [_view(node, record) for record in page.records]
+    first, last = (views[0].id, views[-1].id) if views else (None, None)
+    await exchange.respond_json(StreamList(data=views, first_id=first, last_id=last, has_more=page.has_more))
 
 
 async def show_stream(exchange: Exchange) -> None:
@@ -103,25 +110,45 @@ async def erase_stream(exchange: Exchange) -> None:
 async def follow_stream(exchange: Exchange) -> None:
     """``GET /v1/streams/{id}/events?after=OFFSET``: replay, then follow to the end."""
     node, stream_id = exchange.node, _stream_id(exchange)
-    headers = exchange.headers()
-    encoder = _encoder(headers.get(b"accept", b""))
-    after = _after(exchange.query().get("after"), headers.get(b"last-event-id"))
-    log = await _log(node, stream_id)
-    if after > log.published:
-        raise ClientRequestError(f"after = {after} lies beyond the newest offset of {stream_id}", param="after")
-    if len(log.followers) >= node.limits.max_followers:
-        raise Overloaded(f"{stream_id} has {len(log.followers)} followers, which is limits.max_followers")
-    position = Offset(min(after + 1, log.published))
-    with node.consumer(log, position=position, peer=exchange.peer) as consumer:
-        await exchange.watched(consumer, _follow(exchange, log, consumer, encoder))
+    headers, query = exchange.headers(), exchange.query()
+    encoder: Encoder = EventsNDJSONEncoder() if accepts_lines(headers.get(b"accept", b"")) else EventsSSEEncoder()
+    after = _after(query.get("after"), headers.get(b"last-event-id"))
+    options = options_of(node, headers, query)
+    log = await log_of(node, stream_id)
+    position = next_position(node, log, after, param="after")
+    with node.consumer(log, position=position, peer=exchange.peer, coalesce_tokens=options.coalesce_tokens) as consumer:
+        await exchange.watched(consumer, _follow(exchange, log, consumer, encoder, options))
 
 
-async def _follow(exchange: Exchange, log: StreamLog, consumer: Consumer, encoder: Encoder) -> None:
+async def _follow(
+    exchange: Exchange, log: StreamLog, consumer: Consumer, encoder: Encoder, options: DeliveryOptions
+) -> None:
     await consumer.probe()
-    content_type = (b"content-type", encoder.content_type.encode())
-    await exchange.start(200, [content_type, *NO_BUFFERING, *stream_headers(log)])
-    await write(consumer, encoder, exchange.send)
-    await exchange.finish()
+    await follow(exchange, log, consumer, encoder, options)
+
+
+def next_position(node: Node, log: StreamLog, after: Offset, *, param: str) -> Offset:
+    """Return where a follower goes on that has all up to ``after``.
+
+    Raises:
+        ClientRequestError: There is nothing behind ``after``.
+        Overloaded: The stream has as many followers as are allowed.
+    """
+    if after > log.published:
+        raise ClientRequestError(f"{param} = {after} lies beyond the newest offset of {log.stream_id}", param=param)
+    if len(log.followers) >= node.limits.max_followers:
+        raise Overloaded(f"{log.stream_id} has {len(log.followers)} followers, which is limits.max_followers")
+    return Offset(min(after + 1, log.published))
+
+
+async def _request_before(node: Node, after: str | None) -> RequestId | None:
+    """Return the request at which the page before ended."""
+    if after is None:
+        return None
+    records = await node.records.of_stream(StreamId(after)) if STREAM_ID.fullmatch(after) else []
+    if not records:
+        raise ClientRequestError(f"after: there is no stream {after[:64]!r}", param="after")
+    return records[0].id
 
 
 async def _published(exchange: Exchange, log: StreamLog) -> None:
@@ -131,7 +158,7 @@ async def _published(exchange: Exchange, log: StreamLog) -> None:
         await consumer.ended(within_s=CANCEL_WAIT_S)
 
 
-async def _log(node: Node, stream_id: StreamId) -> StreamLog:
+async def log_of(node: Node, stream_id: StreamId) -> StreamLog:
     """Return the running log of a stream, or what the store has of an ended one.
 
     Raises:
@@ -215,27 +242,13 @@ def _not_found(stream_id: str) -> StreamNotFound:
     return StreamNotFound(f"there is no stream {stream_id[:64]!r}", param="stream_id")
 
 
-def _encoder(accept: bytes) -> Encoder:
-    """Choose the wire protocol by ``Accept``: NDJSON when it is named, else SSE."""
-    if b"application/x-ndjson" in accept or b"application/ndjson" in accept:
-        return EventsNDJSONEncoder()
-    return EventsSSEEncoder()
-
-
 def _after(query: str | None, last_event_id: bytes | None) -> Offset:
     """Return the offset that a follower has; -1 for none. The query wins over ``Last-Event-ID``."""
     if query is not None:
-        return Offset(_whole_number(query, "after", least=-1, most=2**62))
+        return Offset(whole_number(query, "after", least=-1, most=2**62))
     if last_event_id is not None:
-        return Offset(_whole_number(last_event_id.decode("latin-1"), "Last-Event-ID", least=-1, most=2**62))
+        return Offset(whole_number(last_event_id.decode("latin-1"), "Last-Event-ID", least=-1, most=2**62))
     return Offset(-1)
-
-
-def _whole_number(text: str, name: str, *, least: int, most: int) -> int:
-    number = int(text) if len(text) <= 20 and text.removeprefix("-").isdecimal() and text.isascii() else None
-    if number is None or not least <= number <= most:
-        raise ClientRequestError(f"{name} must be a whole number from {least} to {most}", param=name)
-    return number
 
 
 def _state(text: str | None) -> State | None:

@@ -54,6 +54,13 @@ def _cors_origins(settings: Settings) -> Iterator[str]:
             )
 
 
+def _tls_files(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    if (server.tls_cert is None) != (server.tls_key is None):
+        given, missing = ("tls_key", "tls_cert") if server.tls_cert is None else ("tls_cert", "tls_key")
+        yield f"server.{missing}: must be set, since server.{given} is"
+
+
 def _key_variable(settings: Settings) -> Iterator[str]:
     if _ENVIRONMENT_NAME.fullmatch(settings.engine.upstream_key_env) is None:
         yield "engine.upstream_key_env: expected the name of an environment variable, not a key"
@@ -71,6 +78,7 @@ _RULES: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _listening_address,
     _allowed_hosts,
     _cors_origins,
+    _tls_files,
     _key_variable,
     _forwarded_headers,
 )

@@ -13,6 +13,8 @@ from headrace.errors import SettingsError
 
 PREFIX = "HEADRACE_"
 SEPARATOR = "__"
+NO_SETTINGS = frozenset({"HEADRACE_API_KEY"})
+"""Variables with that prefix that are read elsewhere: the key of whoever uses a relay."""
 
 Values = Mapping[str, Any]
 
@@ -51,7 +53,7 @@ def environ_source(environ: Mapping[str, str]) -> Source:
     """
     values: dict[str, Any] = {}
     for name in sorted(environ):
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name in NO_SETTINGS:
             continue
         *sections, key = name.removeprefix(PREFIX).lower().split(SEPARATOR)
         table = values

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from headrace.delivery.options import MAX_COALESCE_TOKENS
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
 from headrace.policy.units import Bytes, Count, PositiveSeconds, Seconds, without_seconds
@@ -43,6 +44,12 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
     """Body of one request; more is answered with 413."""
     body_timeout_s: PositiveSeconds = 30.0
     """How long a request body may take after its head."""
+    http2: bool = False
+    """Speak HTTP/2 too: over TLS where the client can, else with clients that begin with it. Needs the extra ``http2``."""
+    tls_cert: NonEmpty | None = None
+    """PEM file of the certificate and its chain; serves HTTPS."""
+    tls_key: NonEmpty | None = None
+    """PEM file of the certificate's private key, without a password."""
 
 
 class EngineSettings(_Section, frozen=True, kw_only=True):
@@ -72,6 +79,14 @@ class StreamSettings(_Section, frozen=True, kw_only=True):
 
     flush_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
     """Time between ticks, in milliseconds; 0 passes every token on at once."""
+    coalesce_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_COALESCE_TOKENS)] = 1
+    """Entries gathered before a client is written to, unless it asks otherwise; nothing waits longer than a second."""
+    merge: bool = False
+    """Send chunks that differ in their text only as one, unless a client asks otherwise."""
+    compress: bool = False
+    """Compress streams (zstd, br, gzip) for clients that accept it. Stock SDKs accept it on every request."""
+    retry_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1000
+    """How long an EventSource waits before it reconnects, in milliseconds."""
 
 
 class StoreSettings(_Section, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The chat route in process: what a client gets for each way a stream can go."""
+"""OpenAI's routes in process: what a client gets for each way a stream can go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.node import node_in_process
+from tests.node import InProcess, Reply, node_in_process
 
 from headrace.engines.scripted import ScriptedEngine
 from headrace.engines.scripted.generation import ScriptedGeneration
@@ -212,3 +212,119 @@ async def test_forwarded_headers_are_those_on_the_list() -> None:
     assert request.headers == (("traceparent", "00-1"),)
     assert body["tools"] == [{"a": 1}]
     assert body["stream_options"] == {"include_usage": True}
+
+
+LINES = {"accept": "application/x-ndjson"}
+
+
+def lines_of(body: bytes) -> list[Any]:
+    return [msgspec.json.decode(line) for line in body.splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "fields"),
+    [
+        ("/v1/chat/completions", LINES, {}),
+        ("/v1/chat/completions", LINES, {"stream": True}),
+        ("/api/v1/chat/stream", {}, {}),
+        ("/api/v1/chat/stream", {"accept": "application/json"}, {"stream": False}),
+    ],
+)
+async def test_chat_comes_as_lines_where_they_are_asked_for(
+    path: str, headers: dict[str, str], fields: dict[str, Any]
+) -> None:
+    async with node_in_process() as relay:
+        body = {"messages": [{"role": "user", "content": "hi"}], "simulate": {"text": "one two"}, **fields}
+        reply = await relay.call("POST", path, body, headers=headers)
+        assert (reply.status, reply.headers["content-type"]) == (200, "application/x-ndjson")
+        *chunks, end = lines_of(reply.body)
+        assert [chunk["object"] for chunk in chunks] == ["chat.completion.chunk"] * 4
+        assert end["offset"] == len(chunks)
+        assert end["end"]["state"] == "completed"
+        stream_id = reply.headers["headrace-stream-id"]
+        followed = await relay.call("GET", f"/v1/streams/{stream_id}/events", headers=LINES)
+        assert [entry.get("chunk") for entry in lines_of(followed.body)[:-1]] == chunks
+
+
+async def test_a_whole_object_that_is_asked_for_in_so_many_words_is_no_lines() -> None:
+    async with node_in_process() as relay:
+        reply = await relay.chat(stream=False, headers=LINES)
+        assert reply.json["object"] == "chat.completion"
+
+
+async def test_lines_of_a_cut_answer_end_with_how_it_ended() -> None:
+    async with node_in_process() as relay:
+        reply = await relay.chat(headers=LINES, simulate={"text": "one two", "fault": {"kind": "fin", "at": 1}})
+        *_, end = lines_of(reply.body)
+        assert (end["end"]["state"], end["end"]["cause"]) == ("truncated", "upstream_closed")
+
+
+async def completion(relay: InProcess, *, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
+    return await relay.call("POST", "/v1/completions", {"prompt": "hi", **fields}, headers=headers)
+
+
+async def test_plain_completions_stream_their_own_chunks_and_block_as_one_object() -> None:
+    async with node_in_process() as relay:
+        script = {"text": "one two three"}
+        streamed = await completion(relay, stream=True, simulate=script)
+        assert [chunk["object"] for chunk in streamed.chunks] == ["text_completion"] * 4
+        assert "".join(chunk["choices"][0]["text"] for chunk in streamed.chunks) == "one two three"
+        assert streamed.body.endswith(b"data: [DONE]\n\n")
+        shown = await relay.call("GET", f"/v1/streams/{streamed.headers['headrace-stream-id']}")
+        assert (shown.json["state"], shown.json["usage"]["completion_tokens"]) == ("completed", 3)
+        blocked = (await completion(relay, simulate=script)).json
+        assert blocked["object"] == "text_completion"
+        assert blocked["choices"] == [{"index": 0, "text": "one two three", "logprobs": None, "finish_reason": "stop"}]
+        assert blocked["usage"]["completion_tokens"] == 3
+
+
+async def test_a_cut_plain_completion_has_its_text_in_the_error() -> None:
+    async with node_in_process() as relay:
+        reply = await completion(relay, simulate={"text": "one two", "fault": {"kind": "fin", "at": 1}})
+        assert (reply.status, reply.json["error"]["partial_text"]) == (502, "one")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ["a"] * 9, "n": 2}, "prompt"),
+        ({"n": 0}, "n"),
+    ],
+)
+async def test_a_bad_plain_completion_names_the_field(fields: dict[str, Any], param: str) -> None:
+    async with node_in_process() as relay:
+        reply = await completion(relay, **fields)
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("route", ["?merge=true&coalesce_tokens=50", ""])
+async def test_merged_and_gathered_chunks_are_fewer_and_the_same_text(route: str) -> None:
+    async with node_in_process() as relay:
+        headers = {} if route else {"Headrace-Merge": "true", "Headrace-Coalesce-Tokens": "50"}
+        body = {
+            "messages": [{"role": "user", "content": "hi"}],
+            "stream": True,
+            "simulate": {"text": "one two three four five", "itl_ms": 2},
+        }
+        reply = await relay.call("POST", f"/v1/chat/completions{route}", body, headers=headers)
+        assert reply.text == "one two three four five"
+        assert len(reply.chunks) < 6
+        metrics = (await relay.call("GET", "/metrics")).body.decode()
+        assert 'headrace_saved_bytes_total{by="merge"} 0.0' not in metrics
+        assert "headrace_delivered_entries_total 7.0" in metrics
+
+
+@pytest.mark.parametrize(
+    ("headers", "param"),
+    [
+        ({"Headrace-Merge": "yes"}, "Headrace-Merge"),
+        ({"Headrace-Coalesce-Tokens": "0"}, "Headrace-Coalesce-Tokens"),
+        ({"Headrace-Coalesce-Tokens": "1001"}, "Headrace-Coalesce-Tokens"),
+    ],
+)
+async def test_bad_delivery_options_name_themselves(headers: dict[str, str], param: str) -> None:
+    async with node_in_process() as relay:
+        reply = await relay.chat(headers=headers)
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)

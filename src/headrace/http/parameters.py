@@ -1,0 +1,90 @@
+"""Values in headers and query strings, read with errors that name them."""
+
+from __future__ import annotations
+
+import re
+
+from headrace.delivery.options import MAX_COALESCE_TOKENS, DeliveryOptions
+from headrace.errors import ClientRequestError
+from headrace.http.node import Node
+from headrace.types.ids import StreamId
+
+STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def whole_number(text: str, name: str, *, least: int, most: int) -> int:
+    """Return a whole number.
+
+    Raises:
+        ClientRequestError: It is none, or out of its range.
+    """
+    number = int(text) if len(text) <= 20 and text.isascii() and text.removeprefix("-").isdecimal() else None
+    if number is None or not least <= number <= most:
+        raise ClientRequestError(f"{name} must be a whole number from {least} to {most}", param=name)
+    return number
+
+
+def truth(text: str, name: str) -> bool:
+    """Return a truth value.
+
+    Raises:
+        ClientRequestError: It is none.
+    """
+    value = _TRUTHS.get(text.lower())
+    if value is None:
+        raise ClientRequestError(f"{name} must be true or false", param=name)
+    return value
+
+
+def stream_id_of(text: str, name: str) -> StreamId:
+    """Return the id of a stream.
+
+    Raises:
+        ClientRequestError: It cannot be one.
+    """
+    if STREAM_ID.fullmatch(text) is None:
+        raise ClientRequestError(f"{name} must be 1 to 64 letters, digits, '-' or '_'", param=name)
+    return StreamId(text)
+
+
+def linger_s_of(node: Node, text: str, name: str) -> float | None:
+    """Return how long a stream is to linger; None for 0. ``true`` asks for as long as ``timeouts.linger`` says.
+
+    Raises:
+        ClientRequestError: It is no duration, or longer than ``limits.max_linger``.
+    """
+    if text == "true":
+        return node.timeouts.linger_s or None
+    most = node.limits.max_linger_s
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= most:
+        raise ClientRequestError(f"{name} must be seconds between 0 and {most:g}, or true", param=name)
+    return seconds or None
+
+
+def options_of(node: Node, headers: dict[bytes, bytes], query: dict[str, str]) -> DeliveryOptions:
+    """Return what a client asks of its delivery; the query wins over the headers, these over the settings.
+
+    Raises:
+        ClientRequestError: A value is out of its range.
+    """
+    options = node.options
+    coalesce = query.get("coalesce_tokens"), "coalesce_tokens"
+    if coalesce[0] is None and b"headrace-coalesce-tokens" in headers:
+        coalesce = headers[b"headrace-coalesce-tokens"].decode("latin-1"), "Headrace-Coalesce-Tokens"
+    merge = query.get("merge"), "merge"
+    if merge[0] is None and b"headrace-merge" in headers:
+        merge = headers[b"headrace-merge"].decode("latin-1"), "Headrace-Merge"
+    if coalesce[0] is None and merge[0] is None:
+        return options
+    return DeliveryOptions(
+        coalesce_tokens=options.coalesce_tokens
+        if coalesce[0] is None
+        else whole_number(coalesce[0], coalesce[1], least=1, most=MAX_COALESCE_TOKENS),
+        merge=options.merge if merge[0] is None else truth(merge[0], merge[1]),
+    )

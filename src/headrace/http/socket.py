@@ -1,0 +1,342 @@
+"""``WS /v1/stream``: one client with many streams on one connection.
+
+::
+
+    client ──messages──► Socket.run ──start, resume──► a task for each stream: consumer ──► frames ──► client
+                                    ──stop──► pump    ──credit, detach──► that task's consumer
+
+What a client does wrong is of two kinds. What concerns a stream (no such stream, a refused request) is an ``error`` message,
+and everything else goes on. What breaks the protocol closes the connection with a code of ``Close``; then its streams are as
+after any other lost connection: they linger, and can be resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from headrace.delivery.consumer import Consumer, ConsumerClosed
+from headrace.delivery.options import DeliveryOptions
+from headrace.delivery.uptake import Peer, Uptake
+from headrace.delivery.writer import write
+from headrace.errors import ClientRequestError, Overloaded, RelayError
+from headrace.http.asgi import Message, Receive, Scope, Send
+from headrace.http.exchange import NoPeer
+from headrace.http.intake import order_of, require_free
+from headrace.http.node import Node, new_request_id
+from headrace.http.parameters import stream_id_of
+from headrace.http.streams import log_of, next_position
+from headrace.http.websocket import SHUTDOWN
+from headrace.protocol.duplex import (
+    SUBPROTOCOL,
+    Auth,
+    ClientMessage,
+    Detach,
+    DuplexEncoder,
+    Grant,
+    MalformedMessage,
+    Ping,
+    Resume,
+    Start,
+    Stop,
+    error_message,
+    parse_message,
+    pong_message,
+)
+from headrace.protocol.request import parse_chat_request
+from headrace.stream.log import StreamLog
+from headrace.types.engine import Endpoint
+from headrace.types.ids import Offset, StreamId
+from headrace.types.outcome import Cause
+
+logger = logging.getLogger(__name__)
+
+TICKET_SUBPROTOCOL = "headrace.ticket."
+"""A browser cannot set headers on a handshake; a ticket may ride as a subprotocol behind this."""
+
+MAX_REASON_BYTES = 120
+"""Of a close frame (RFC 6455 5.5: 125 with the code)."""
+
+
+SHUTDOWN_WAIT_S = 2.0
+"""How long a shutdown waits until the ends of all streams are sent."""
+
+
+class Close(enum.IntEnum):
+    """Why the relay closes a connection. Below 4000: RFC 6455 7.4.1."""
+
+    NOT_TEXT = 1003
+    FAULT = 1011
+    RESTART = 1012
+    MALFORMED = 4400
+    UNAUTHORIZED = 4401
+    OUT_OF_ORDER = 4409
+
+
+class Closing(Exception):
+    """The client broke the protocol; the connection must close."""
+
+    def __init__(self, code: Close, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class FrameConnection(Peer, Protocol):
+    """The connection as a session needs it."""
+
+    async def write(self, frames: bytes) -> None:
+        """Write whole frames; waits while the peer takes nothing."""
+
+
+async def serve_socket(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one WebSocket handshake, and serve the connection to its end."""
+    await receive()
+    offered: list[str] = list(scope.get("subprotocols") or [])
+    tickets = [name.removeprefix(TICKET_SUBPROTOCOL) for name in offered if name.startswith(TICKET_SUBPROTOCOL)]
+    subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
+    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    connection: FrameConnection = scope["extensions"]["headrace.connection"]
+    socket = Socket(node, connection, headers=dict(scope["headers"]))
+    try:
+        if tickets:
+            socket.authenticate(tickets[0])
+        await socket.run(receive)
+    except Closing as closing:
+        if closing.code is not Close.RESTART:
+            node.metrics.rejected(400)
+        reason = closing.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        await send({"type": "websocket.close", "code": int(closing.code), "reason": reason})
+    except Exception:
+        logger.exception("a WebSocket connection failed")
+        await send(
+            {"type": "websocket.close", "code": int(Close.FAULT), "reason": "the relay failed; its log says why"}
+        )
+
+
+class Socket:
+    """One connection, and the streams that it follows.
+
+    Args:
+        node: The node that serves it.
+        connection: Where frames go.
+        headers: Of the handshake, by lower-case name.
+    """
+
+    def __init__(self, node: Node, connection: FrameConnection, *, headers: dict[bytes, bytes]) -> None:
+        self._node = node
+        self._connection = connection
+        self._headers = headers
+        self._uptake = Uptake(connection, node.clocks.monotonic_s())
+        self._followed: dict[StreamId, Consumer] = {}
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._tasks = asyncio.TaskGroup()
+        self._is_first = True
+        self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Start: self._start,
+            Resume: self._resume,
+            Stop: self._stop,
+            Detach: self._detach,
+            Grant: self._grant,
+            Ping: self._ping,
+        }
+
+    def authenticate(self, ticket: str) -> None:
+        """Use a ticket up.
+
+        Raises:
+            Closing: It is no good.
+        """
+        try:
+            self._node.tickets.redeem(ticket)
+        except ClientRequestError as error:
+            raise Closing(Close.UNAUTHORIZED, error.message) from error
+
+    async def run(self, receive: Receive) -> None:
+        """Serve the client until it leaves; then let go of its streams, which linger as each was told.
+
+        Raises:
+            Closing: The client broke the protocol. Nothing more is written to it.
+        """
+        failure: Closing | None = None
+        self._node.sweep.add(self)
+        try:
+            async with self._tasks:
+                try:
+                    await self._receive_all(receive)
+                except Closing as closing:
+                    failure = closing
+                finally:
+                    for consumer in tuple(self._followed.values()):
+                        consumer.close(Cause.CLIENT_GONE)
+        finally:
+            self._node.sweep.discard(self)
+        if failure is not None:
+            raise failure
+
+    def expire(self, now_s: float) -> None:
+        """Drop a client that takes nothing of what waits for it."""
+        if self._uptake.stuck_s(now_s) >= self._node.timeouts.slow_client_s:
+            for consumer in tuple(self._followed.values()):
+                consumer.close(Cause.SLOW_CLIENT)
+            self._connection.abort()
+
+    # --- what the client sends
+
+    async def _receive_all(self, receive: Receive) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            if event["type"] == SHUTDOWN:
+                # All streams have ended; their ends come with the next commit.
+                if self._deliveries:
+                    await asyncio.wait(self._deliveries, timeout=SHUTDOWN_WAIT_S)
+                raise Closing(Close.RESTART, "the relay restarts")
+            message = _message_of(event)
+            if isinstance(message, Auth):
+                if not self._is_first:
+                    raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
+                self.authenticate(message.ticket)
+            else:
+                try:
+                    await self._handlers[type(message)](message)
+                except RelayError as error:
+                    self._node.metrics.rejected(error.status)
+                    await self._write(error_message(error, stream=getattr(message, "stream", None)))
+            self._is_first = False
+
+    async def _start(self, message: Start) -> None:
+        node, stream_id = self._node, stream_id_of(message.stream, "stream")
+        self._require_room(stream_id)
+        body = msgspec.json.encode({**message.request, "stream": True})
+        request = parse_chat_request(body, max_choices=node.limits.max_choices)
+        await require_free(node, stream_id, param="stream")
+        order = order_of(
+            node,
+            request,
+            body,
+            endpoint=Endpoint.CHAT,
+            stream_id=stream_id,
+            request_id=new_request_id(),
+            headers=self._headers,
+            linger_s=self._linger_s(message),
+            wants_usage=request.wants_usage,
+        )
+        self._follow(node.supervisor.start(order).log, Offset(0), message)
+
+    async def _resume(self, message: Resume) -> None:
+        node, stream_id = self._node, stream_id_of(message.stream, "stream")
+        self._require_room(stream_id)
+        log = await log_of(node, stream_id)
+        self._follow(log, next_position(node, log, Offset(message.after), param="after"), message)
+
+    async def _stop(self, message: Stop) -> None:
+        stream_id = stream_id_of(message.stream, "stream")
+        pump = self._node.supervisor.find(stream_id)
+        if pump is not None:
+            pump.stop(Cause.CLIENT_STOP, "stopped by request")
+        else:
+            # Ended already, or never there, which is an error.
+            await log_of(self._node, stream_id)
+
+    async def _detach(self, message: Detach) -> None:
+        consumer = self._followed.get(stream_id_of(message.stream, "stream"))
+        if consumer is not None:
+            consumer.close(Cause.CLIENT_GONE)
+        else:
+            await self._require_known(message.stream)
+
+    async def _grant(self, message: Grant) -> None:
+        consumer = self._followed.get(stream_id_of(message.stream, "stream"))
+        if consumer is not None:
+            consumer.grant(message.credit)
+        else:
+            await self._require_known(message.stream)
+
+    async def _ping(self, message: Ping) -> None:
+        await self._write(pong_message(message))
+
+    async def _require_known(self, stream: str) -> None:
+        """Allow a message on a stream that ended while it was on its way.
+
+        Raises:
+            Closing: There is no such stream at all: the client is out of step.
+        """
+        try:
+            await log_of(self._node, stream_id_of(stream, "stream"))
+        except RelayError as error:
+            raise Closing(Close.OUT_OF_ORDER, f"{stream} is not followed here") from error
+
+    def _require_room(self, stream_id: StreamId) -> None:
+        """Make sure that one more stream can be followed.
+
+        Raises:
+            Closing: It is followed already.
+            Overloaded: The connection follows as many as it may.
+        """
+        if stream_id in self._followed:
+            raise Closing(Close.OUT_OF_ORDER, f"{stream_id} is followed already")
+        most = self._node.limits.max_connection_streams
+        if len(self._followed) >= most:
+            raise Overloaded(f"{most} streams are followed here, which is limits.max_connection_streams")
+
+    def _linger_s(self, message: Start) -> float | None:
+        linger_s = self._node.timeouts.reconnect_s if message.linger is None else message.linger
+        most = self._node.limits.max_linger_s
+        if linger_s > most:
+            raise ClientRequestError(f"linger must be seconds between 0 and {most:g}", param="linger")
+        return linger_s or None
+
+    # --- what the client gets
+
+    def _follow(self, log: StreamLog, position: Offset, message: Start | Resume) -> None:
+        defaults = self._node.options
+        options = DeliveryOptions(
+            coalesce_tokens=message.coalesce_tokens or defaults.coalesce_tokens,
+            merge=defaults.merge if message.merge is None else message.merge,
+        )
+        # The connection's uptake is watched for all its streams together.
+        consumer = self._node.consumer(log, position=position, peer=NoPeer(), coalesce_tokens=options.coalesce_tokens)
+        if message.credit is not None:
+            consumer.grant(message.credit)
+        consumer.__enter__()
+        self._followed[log.stream_id] = consumer
+        task = self._tasks.create_task(self._deliver(log, consumer, options), name=f"deliver {log.stream_id}")
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
+        encoder = DuplexEncoder(stream_id=log.stream_id)
+        try:
+            await write(consumer, encoder, self._write, observer=self._node.metrics, merge=options.merge)
+        except ConsumerClosed:
+            return
+        finally:
+            self._followed.pop(log.stream_id, None)
+            consumer.__exit__()
+
+    async def _write(self, frames: bytes) -> None:
+        if frames:
+            self._uptake.written_bytes += len(frames)
+            await self._connection.write(frames)
+
+
+def _message_of(event: Message) -> ClientMessage:
+    """Return the message in a received frame.
+
+    Raises:
+        Closing: There is none.
+    """
+    text = event.get("text")
+    if text is None:
+        raise Closing(Close.NOT_TEXT, "messages are JSON in text frames")
+    try:
+        return parse_message(text)
+    except MalformedMessage as error:
+        raise Closing(Close.MALFORMED, str(error)) from error
