@@ -13,14 +13,17 @@
     │   ├── UpstreamTimeout        it did not answer in time (504)
     │   └── UpstreamProtocolError  it broke the protocol
     ├── StoreError                 the store failed (503)
+    ├── StreamCancelled            somebody else stopped the stream
+    ├── ConnectionLost             the network's fault: no relay could be reached any more
     └── SettingsError              the settings are wrong; names the key's path
 
-Each class carries its HTTP status and its OpenAI error ``type``; no call site chooses one.
+Each class carries its HTTP status and its OpenAI error ``type``; no call site chooses one. The relay raises them, and so
+does the client, which turns answers back into them.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RelayError(Exception):
@@ -30,6 +33,8 @@ class RelayError(Exception):
     type: ClassVar[str] = "server_error"
     code: str | None = None
     """Stable machine-readable word."""
+    result: Any = None
+    """In the client, of an error that ended a stream: what had come by then, as ``headrace.client.Result``."""
 
     def __init__(
         self,
@@ -117,6 +122,22 @@ class StoreError(RelayError):
 
     status = 503
     code = "store_error"
+
+
+class StreamCancelled(RelayError):
+    """Somebody else stopped the stream, or it waited too long for its client; ``code`` says which."""
+
+    status = 499
+    type = "stream_cancelled"
+    code = "client_stop"
+
+
+class ConnectionLost(RelayError):
+    """No relay could be reached, or not any more. The stream may be running still; attaching to it later may work."""
+
+    status = 503
+    type = "connection_error"
+    code = "connection_lost"
 
 
 class SettingsError(RelayError):
