@@ -10,25 +10,34 @@ from typing import Annotated, Any
 import typer
 
 from headrace._version import __version__
+from headrace.cli.chat.command import chat
+from headrace.cli.config.command import commands as config_commands
+from headrace.cli.streams.command import commands as streams_commands
+from headrace.cli.untrusted import one_line
 from headrace.errors import RelayError
 
 app = typer.Typer(
     name="headrace",
     help="A relay that makes LLM token streams durable.",
     no_args_is_help=True,
-    add_completion=False,
     # Plain text: loading a terminal library takes longer than all of the command.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 model_commands = typer.Typer(help="The embedded model.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(chat)
+app.add_typer(streams_commands, name="streams")
+app.add_typer(config_commands, name="config")
 app.add_typer(model_commands, name="model")
 
 
 def main() -> None:
     """Run the command line. What a user can put right is one line on standard error, with exit code 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            _flush()
     except RelayError as error:
         _complain(error.message)
         sys.exit(2)
@@ -37,8 +46,17 @@ def main() -> None:
         sys.exit(2)
 
 
+def _flush() -> None:
+    """Write out what is buffered, while somebody reads it; ``| head`` may have gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str) -> None:
-    sys.stderr.write(f"headrace: {' '.join(message.split())}\n")
+    sys.stderr.write(f"headrace: {one_line(message)}\n")
 
 
 # Options are text and None when left out: the settings reader says what is wrong with them, in one voice with the file
@@ -74,9 +92,17 @@ def serve(
     flush_interval: Annotated[
         str | None, typer.Option(metavar="MS", help="Milliseconds between ticks, 0 to 1000 (50).")
     ] = None,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="Compress streams for clients that accept it (zstd, br, gzip).")
+    ] = False,
     log_level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error (info).")
     ] = None,
+    http2: Annotated[bool, typer.Option("--http2", help="Speak HTTP/2 too.")] = False,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback although nobody has to show a key.")
     ] = False,
@@ -90,6 +116,9 @@ def serve(
             "server.host": host,
             "server.port": port,
             "server.insecure": insecure or None,
+            "server.http2": http2 or None,
+            "server.tls_cert": tls_cert,
+            "server.tls_key": tls_key,
             "store.url": store,
             "engine.upstream": upstream,
             "engine.model": model,
@@ -99,6 +128,7 @@ def serve(
             "timeouts.slow_client": slow_client_timeout,
             "timeouts.linger": linger,
             "stream.flush_interval_ms": flush_interval,
+            "stream.compress": compress or None,
             "log.level": log_level,
         }
     )

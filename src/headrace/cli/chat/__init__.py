@@ -1,0 +1,1 @@
+"""``headrace chat``: one answer, or a conversation, in the terminal."""

@@ -1,0 +1,1 @@
+"""``headrace config``: the settings that would be served with."""

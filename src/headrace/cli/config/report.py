@@ -1,0 +1,81 @@
+"""``headrace config check`` and ``show``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.config.effective import Setting, effective
+from headrace.cli.config.toml import toml
+from headrace.cli.untrusted import json_text, one_line
+from headrace.engines.embedded import MODEL_NAME
+from headrace.engines.openai.url import BaseURL
+from headrace.errors import SettingsError
+from headrace.settings import Settings
+from headrace.stores.url import open_stores
+
+
+def report_check(file: Path | None) -> None:
+    """Say what would be served.
+
+    Raises:
+        SettingsError: The settings are wrong.
+    """
+    settings, all_settings = effective(os.environ, file)
+    _check_places(settings)
+    shown = {f"{setting.section}.{setting.key}": setting.value for setting in all_settings}
+    engine = shown["engine.upstream"] or f"the embedded engine ({MODEL_NAME})"
+    sources = Counter(setting.source for setting in all_settings)
+    given = ", ".join(f"{sources[name]} from the {name}" for name in ("file", "environment") if sources[name])
+    lines = [
+        "ok",
+        f"  listens on  {settings.server.host}:{settings.server.port}",
+        f"  engine      {one_line(engine)}",
+        f"  store       {one_line(shown['store.url'])}",
+        f"  settings    {given or 'all as by default'}",
+    ]
+    sys.stdout.write("".join(line + "\n" for line in lines))
+
+
+def report_settings(file: Path | None, *, changed: bool, as_json: bool) -> None:
+    """Print the settings.
+
+    Args:
+        file: Settings in TOML.
+        changed: Leave out those that are as by default.
+        as_json: JSON instead of TOML.
+
+    Raises:
+        SettingsError: The settings are wrong.
+    """
+    _, settings = effective(os.environ, file)
+    shown = [setting for setting in settings if not changed or setting.source != "default"]
+    sys.stdout.write(json_text(_as_json(shown)) + "\n" if as_json else toml(shown))
+
+
+def _check_places(settings: Settings) -> None:
+    """Check what only the start of the relay would find out: addresses of engine and store.
+
+    Raises:
+        SettingsError: One of them cannot be used.
+    """
+    engine = settings.engine
+    if engine.upstream is not None:
+        try:
+            BaseURL.parse(engine.upstream)
+        except SettingsError as error:
+            raise SettingsError(f"engine.upstream: {error.message}") from error
+    elif engine.model not in {None, MODEL_NAME}:
+        raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {engine.model!r}")
+    open_stores(settings.store.url)
+
+
+def _as_json(settings: list[Setting]) -> dict[str, dict[str, Any]]:
+    sections: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        told = {"value": setting.value, "source": setting.source}
+        sections.setdefault(setting.section, {})[setting.key] = told
+    return sections

@@ -1,0 +1,1 @@
+"""``headrace streams``: what the relay holds."""

@@ -1,0 +1,71 @@
+"""Streams as text: many as a table, one as a list of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.cells import cell_len
+
+from headrace.cli.untrusted import one_line
+
+HEADINGS = ("ID", "STATE", "MODEL", "AGE", "TOKENS")
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_TIMES = frozenset({"created_at", "first_content_at", "ended_at"})
+
+Stream = Mapping[str, Any]
+
+
+def table(streams: Sequence[Stream], *, now: float) -> list[str]:
+    """Return a line of headings and one for each stream.
+
+    Args:
+        streams: As the relay gives them.
+        now: Unix seconds.
+    """
+    rows = [HEADINGS, *(_row(stream, now) for stream in streams)]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    # The numbers of the last column are easier to compare at the right.
+    return ["  ".join([*map(_padded, row[:-1], widths), _padded(row[-1], widths[-1], right=True)]) for row in rows]
+
+
+def details(stream: Stream) -> list[str]:
+    """Return one line for each field that says something."""
+    shown = {key: _shown(key, value) for key, value in stream.items() if value is not None and key != "object"}
+    width = max((len(one_line(key)) for key in shown), default=0)
+    return [f"{_padded(one_line(key), width)}  {value}" for key, value in shown.items()]
+
+
+def _row(stream: Stream, now: float) -> tuple[str, ...]:
+    usage = stream.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    created = stream.get("created_at")
+    return (
+        one_line(stream.get("id", "")),
+        "/".join(one_line(stream[key]) for key in ("state", "cause") if stream.get(key)),
+        one_line(stream.get("model", "")),
+        _age(now - created) if isinstance(created, int | float) else "",
+        "" if tokens is None else one_line(tokens),
+    )
+
+
+def _age(seconds: float) -> str:
+    """Return a duration in its largest unit."""
+    seconds = max(0.0, seconds)
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    return f"{int(seconds // size)} {unit}"
+
+
+def _shown(key: str, value: object) -> str:
+    if key in _TIMES and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).astimezone().isoformat(" ", "milliseconds")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{one_line(name)} {one_line(part)}" for name, part in value.items() if part is not None)
+    return one_line(value)
+
+
+def _padded(text: str, width: int, *, right: bool = False) -> str:
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Run
+
+SETTINGS = "[engine]\nupstream = 'http://127.0.0.1:9100/v1'\n[store]\nurl = 'memory:'\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "headrace.toml"
+    path.write_text(SETTINGS)
+    return str(path)
+
+
+def test_check_says_what_would_be_served(
+    file: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_SERVER__PORT", "8081")
+    assert run("config", "check", "--config", file) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ok",
+        "  listens on  127.0.0.1:8081",
+        "  engine      http://127.0.0.1:9100/v1",
+        "  store       memory:",
+        "  settings    2 from the file, 1 from the environment",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[server]\nprot = 1", "server.prot: unknown setting"),
+        ("[timeouts]\nidle = 'soon'", "timeouts.idle: expected seconds"),
+        ("[store]\nurl = 'redis://user:secret@host'", "store: 'redis://***@host' is not a store URL"),
+        ("[engine]\nupstream = 'localhost:9100'", "engine.upstream: base_url: must begin with http"),
+        ("[engine]\nmodel = 'gpt-4o'", "engine.model: the embedded engine has"),
+        ("[server", "headrace.toml: is not TOML"),
+    ],
+)
+def test_check_names_the_first_bad_key(
+    tmp_path: Path, settings: str, message: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "headrace.toml").write_text(settings)
+    assert run("config", "check", "--config", str(tmp_path / "headrace.toml")) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert "secret" not in captured.err
+
+
+def test_show_prints_toml_and_its_changes_alone(file: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("config", "show", "--config", file) == 0
+    assert '[server]\nhost = "127.0.0.1"\nport = 8080\n' in capsys.readouterr().out
+    assert run("config", "show", "--config", file, "--changed") == 0
+    assert capsys.readouterr().out == (
+        '[engine]\nupstream = "http://127.0.0.1:9100/v1"  # from the file\n\n[store]\nurl = "memory:"  # from the file\n'
+    )
+
+
+def test_show_prints_json_with_sources(file: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("config", "show", "--config", file, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["store"]["url"] == {"value": "memory:", "source": "file"}
+    assert shown["timeouts"]["idle"] == {"value": 30.0, "source": "default"}
