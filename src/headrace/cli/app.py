@@ -93,7 +93,7 @@ def serve(
         str | None, typer.Option(metavar="MS", help="Milliseconds between ticks, 0 to 1000 (50).")
     ] = None,
     compress: Annotated[
-        bool, typer.Option("--compress", help="Compress streams for clients that accept it (zstd, br, gzip).")
+        bool, typer.Option("--compress", help="Compress streams for clients that accept it (zstd, gzip, br).")
     ] = False,
     log_level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error (info).")

@@ -31,12 +31,17 @@ _SILENT.disabled = True
 
 
 class SocketConnection:
-    """What a session may know of and do with its connection."""
+    """What a session may know of and do with its connection.
 
-    __slots__ = ("_protocol",)
+    What its streams write in one round of the event loop goes out in one write.
+    """
+
+    __slots__ = ("_gathered", "_gathered_bytes", "_protocol")
 
     def __init__(self, protocol: RelayWebSocket) -> None:
         self._protocol = protocol
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
 
     def abort(self) -> None:
         """Drop it at once, with everything still unsent."""
@@ -44,14 +49,26 @@ class SocketConnection:
 
     def write_buffer_bytes(self) -> int:
         """Return how much waits in this process because the peer does not take it."""
-        return self._protocol.transport.get_write_buffer_size()
+        return self._gathered_bytes + self._protocol.transport.get_write_buffer_size()
 
     async def write(self, frames: bytes) -> None:
         """Write whole frames; waits while the peer takes nothing. What is written to a lost connection is dropped."""
+        await self._protocol.writable.wait()
+        if not self._gathered:
+            self._protocol.loop.call_soon(self.flush)
+        self._gathered.append(frames)
+        self._gathered_bytes += len(frames)
+        if self._gathered_bytes >= WRITE_HIGH_WATER_BYTES:
+            # Now, so that the next writer sees whether the peer takes it.
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over to the transport what was written."""
         protocol = self._protocol
-        await protocol.writable.wait()
-        if not protocol.close_sent and not protocol.transport.is_closing():
-            protocol.transport.write(frames)
+        if self._gathered and not protocol.close_sent and not protocol.transport.is_closing():
+            protocol.transport.write(b"".join(self._gathered))
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
 
 class RelayWebSocket(WebSocketsSansIOProtocol):
@@ -62,6 +79,7 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = _SILENT
+        self._connection = SocketConnection(self)
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -71,6 +89,11 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.forget(self)
         super().connection_lost(exc)
+
+    async def send(self, message: Any) -> None:
+        # A close frame must not overtake what was written before it.
+        self._connection.flush()
+        await super().send(message)
 
     def shutdown(self) -> None:
         """Let the session say how its streams ended, and close; the extended class would cut it off."""
@@ -84,7 +107,7 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions: dict[str, Any] = {
                 **(self.scope["extensions"] or {}),
-                "headrace.connection": SocketConnection(self),
+                "headrace.connection": self._connection,
             }
             self.scope["extensions"] = extensions
 

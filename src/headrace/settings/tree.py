@@ -84,7 +84,7 @@ class StreamSettings(_Section, frozen=True, kw_only=True):
     merge: bool = False
     """Send chunks that differ in their text only as one, unless a client asks otherwise."""
     compress: bool = False
-    """Compress streams (zstd, br, gzip) for clients that accept it. Stock SDKs accept it on every request."""
+    """Compress streams (zstd, gzip, br) for clients that accept it. Stock SDKs accept it on every request."""
     retry_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1000
     """How long an EventSource waits before it reconnects, in milliseconds."""
 
