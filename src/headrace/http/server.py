@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 import uvloop
@@ -66,7 +67,7 @@ def serve(settings: Settings, *, environ: Mapping[str, str] | None = None) -> No
 
 
 async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
-    tls = _tls(settings)
+    tls, protocol_for = _tls(settings), _protocol(settings)
     max_connections = settings.server.max_connections or _raise_open_files() // 2
     # Bound first, so that an address in use is found out before anything is opened; it listens once recovery is done.
     with contextlib.closing(bind(settings)) as bound:
@@ -79,7 +80,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
             )
             guard = Guard(allowed_hosts=settings.server.allowed_hosts, cors_origins=settings.server.cors_origins)
             app = GuardedApp(App(node), guard, on_refused=node.metrics.rejected)
-            protocol = _protocol(settings, connections)
+            protocol = protocol_for(connections)
             await _listen(app, connections, bound, node, drain_s=settings.timeouts.drain_s, protocol=protocol, tls=tls)
 
 
@@ -124,21 +125,21 @@ async def _listen(
         await server.serve(sockets=[bound])
 
 
-def _protocol(settings: Settings, connections: Connections) -> type[RelayProtocol]:
-    """Return what connections speak.
+def _protocol(settings: Settings) -> Callable[[Connections], type[RelayProtocol]]:
+    """Return what makes the protocol that connections speak.
 
     Raises:
         SettingsError: HTTP/2 is wanted, and its library is not installed.
     """
     if not settings.server.http2:
-        return relay_protocol(connections)
+        return relay_protocol
     try:
         from headrace.http.negotiation import negotiating_protocol  # noqa: PLC0415 (needs an extra)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"server.http2: the package {error.name} is missing; install the extra: pip install 'headrace[http2]'"
         ) from error
-    return negotiating_protocol(connections, head_timeout_s=settings.server.head_timeout_s)
+    return partial(negotiating_protocol, head_timeout_s=settings.server.head_timeout_s)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
