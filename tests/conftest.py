@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from tests.processes import Relay, Simulator
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,18 @@ def require() -> Callable[[object, str], None]:
         pytest.skip(reason)
 
     return check
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    """An engine of this module's own, as a process."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def relay(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """A relay in front of it, as a process."""
+    with Relay(simulator.url, tmp_path_factory.mktemp("relay") / "streams.db") as relay:
+        relay.get("/readyz")
+        yield relay

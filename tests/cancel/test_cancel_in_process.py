@@ -133,7 +133,8 @@ async def stop_all(node: Node, wire: Wire, tag: str, *, way: str) -> float:
     if way == "cancel":
         idle = asyncio.ensure_future(until(lambda: engine.active() == 0, every_s=0.001))
         answers = await asyncio.gather(*(wire.fetch(f"/v1/streams/{name}/cancel", method="POST") for name in ids))
-        assert {answer.json()["cause"] for answer in answers} == {"client_stop"}
+        views = [answer.json() for answer in answers]
+        assert {view.get("cause") for view in views} == {"client_stop"}, views
         return await idle
     for client in clients:
         client.leave()
