@@ -41,7 +41,7 @@ async def served_node(store: Path, **engine: Any) -> AsyncGenerator[tuple[Node, 
     settings = load_settings(environ={}, overrides=tables)
     async with running_node(settings, {}) as node:
         connections = Connections(
-            max_connections=200, max_head_bytes=65536, head_timeout_s=30, on_refused=node.metrics.rejected
+            max_connections=2000, max_head_bytes=65536, head_timeout_s=30, on_refused=node.metrics.rejected
         )
         config = uvicorn.Config(
             App(node),

@@ -195,7 +195,7 @@ def test_an_engine_that_dies_is_told_and_the_next_question_works(engine: Engine,
         terminal.wait_for("It turns.")
         screen = kept(terminal, "death")
         styled = terminal.screen(styled=True)
-    assert "\nThe wheel turns and\nThe stream was truncated: the engine closed the connection" in screen
+    assert "\nThe wheel turns and\nThe stream was truncated: The engine closed the connection" in screen
     assert "\x1b[31mThe stream was truncated" in styled
 
 

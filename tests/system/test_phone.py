@@ -78,7 +78,9 @@ async def test_200_random_days(relay: Relay, simulator: Simulator) -> None:
     # Nothing runs on for nobody, and nothing was asked of the engine twice.
     await until(lambda: relay.metric("headrace_streams_active") == 0, within_s=10)
     requests = simulator.requests()
-    assert len(requests) == SCENARIOS
+    # Whose line was dead from the start asked nothing.
+    unheard = [day for day in days if day.kind in HOPELESS and not day.pieces]
+    assert SCENARIOS - len(unheard) <= len(requests) <= SCENARIOS
     assert {found["outcome"] for found in requests} <= {"completed", "client_closed"}
     tally = collections.Counter((day.kind, day.result.state.value, day.result.cause or "unknown") for day in days)
     lines = [f"  {count:3} {kind}: {state}, {cause}" for (kind, state, cause), count in sorted(tally.items())]
