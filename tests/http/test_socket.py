@@ -293,6 +293,13 @@ async def test_a_ticket_opens_a_connection_once_by_first_message_or_by_subprotoc
             assert (await closed(wire))[0] == 4401
 
 
+async def test_a_key_is_taken_and_not_looked_at_while_nobody_needs_one() -> None:
+    async with node_in_process() as relay, connected(relay) as wire:
+        wire.say(type="auth", key="sk-anything")
+        wire.start("s")
+        assert text_of((await wire.until_end("s"))["s"]) == "one two three"
+
+
 async def test_more_streams_than_allowed_are_refused_and_the_others_stay() -> None:
     async with (
         node_in_process(limits=Limits(max_connection_streams=2)) as relay,

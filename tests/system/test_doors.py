@@ -7,10 +7,14 @@ import random
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from tests.dropping_proxy import DroppingProxy
 from tests.processes import Relay
+from tests.system.browser import CHROMIUM, Cutter, chromium, read
 from tests.system.doors import Door, Entry, begin_blocking, doors
 
 from headrace.engines.embedded import find_model
@@ -118,6 +122,35 @@ def test_whole_and_with_a_hundred_cuts_it_is_the_same_text(relay: Relay, text: s
             reading.take(door.resume(relation.cut_after(_some_bytes(chance)), stream_id, reading.last))
         assert reading.text == text
         cuts += reading.cuts
+
+
+def test_a_browser_s_eventsource_reads_the_same_text_with_a_hundred_cuts(
+    relay: Relay, text: str, require: Callable[[object, str], None]
+) -> None:
+    require(CHROMIUM.exists(), f"Chromium as {CHROMIUM}")
+    query = urlencode({"prompt": PROMPT, "temperature": 0, "max_tokens": TOKENS, "linger": 60})
+    cuts = readings = 0
+    with chromium() as browser:
+        while cuts < DROPS:
+            begun = _streams(relay)
+            has_begun = partial(_has_more_streams, relay, begun)
+            with DroppingProxy(relay.port) as proxy, Cutter(proxy, has_begun, cuts=DROPS, seed=readings):
+                seen = read(browser, proxy, query)
+            assert seen["text"] == text
+            assert seen["done"] == 1
+            assert len(seen["ids"]) == len(set(seen["ids"]))
+            assert _streams(relay) == begun + 1
+            cuts += proxy.cuts
+            readings += 1
+
+
+def _streams(relay: Relay) -> float:
+    """Return how many streams there have been."""
+    return relay.metric("headrace_streams_active") + relay.metric("headrace_streams_total")
+
+
+def _has_more_streams(relay: Relay, begun: float) -> bool:
+    return _streams(relay) > begun
 
 
 def _some_bytes(chance: random.Random) -> int:

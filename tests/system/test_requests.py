@@ -103,9 +103,7 @@ def test_a_body_in_chunks_is_taken(relay: Relay) -> None:
     assert answer.json["choices"][0]["message"]["content"] == "whole"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/embeddings", "/v1/streams/", "/v1/chat/completions/"]
-)
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/embeddings", "/v1/streams/", "/v1/chat/completions/"])
 def test_an_unknown_endpoint_names_those_that_exist(relay: Relay, path: str) -> None:
     answer = ask(relay.port, "GET", path)
     assert (answer.status, answer.error["code"]) == (404, "endpoint_not_found")

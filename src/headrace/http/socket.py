@@ -202,7 +202,8 @@ class Socket:
             if isinstance(message, Auth):
                 if not self._is_first:
                     raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
-                self.authenticate(message.ticket)
+                if message.ticket is not None:
+                    self.authenticate(message.ticket)
             else:
                 try:
                     await self._handlers[type(message)](message)

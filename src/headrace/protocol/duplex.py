@@ -41,7 +41,10 @@ class _Following(_Message, frozen=True, kw_only=True):
 class Auth(_Message, frozen=True, kw_only=True, tag="auth"):
     """Who speaks; only as the first message."""
 
-    ticket: Text
+    ticket: Text | None = None
+    """Of ``POST /v1/tickets``; used up by this."""
+    key: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    """What would be the bearer token of a request. Like that it is not looked at while the relay asks for no key."""
 
 
 class Start(_Following, frozen=True, kw_only=True, tag="start"):
