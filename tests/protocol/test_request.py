@@ -74,6 +74,8 @@ def test_a_request_without_a_model_gets_the_default_one() -> None:
         (b"[" * 100_000, None, "the body: Expected `object`"),
         (b'{"messages":[' + b'{"a":' * 100_000, None, "not valid JSON"),
         (b'{"messages":[{"role":"\xff"}]}', None, "not valid JSON"),
+        (b'{"messages":[{"role":"user"}],"\xff":1}', None, "not valid JSON"),
+        (b'{"messages":[{"role":"user"}],"user":"\xff"}', None, "not valid JSON"),
     ],
 )
 def test_a_bad_request_is_refused_with_the_field_and_the_fix(sent: bytes, param: str | None, says: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,21 @@ async def test_a_broken_message_closes_with_a_code_and_loses_nothing(
             await until(lambda: bool(again.end(f"{mark}-own") and bystander.end(f"{mark}-bystander")))
         assert client.text(f"{mark}-own") + again.text(f"{mark}-own") == words
         assert bystander.text(f"{mark}-bystander") == words
+
+
+async def test_a_message_in_endless_empty_pieces_is_closed_as_too_large(relay: Relay) -> None:
+    async with opened(relay) as connection:
+        client = Client(connection)
+
+        async def pieces() -> AsyncIterator[str]:
+            while client.close_code is None:
+                yield ""
+                await asyncio.sleep(0)
+
+        with pytest.raises(ConnectionClosed):
+            await connection.send(pieces())
+        await until(lambda: client.close_code is not None)
+        assert client.close_code == 1009
 
 
 async def test_no_compression_is_negotiated_and_the_version_is(relay: Relay) -> None:

@@ -6,13 +6,11 @@ from headrace.http.answers import answer_blocking, answer_streaming
 from headrace.http.exchange import Exchange
 from headrace.http.intake import order_of, require_free
 from headrace.http.node import new_stream_id
-from headrace.http.parameters import linger_s_of, options_of, stream_id_of
+from headrace.http.parameters import accepts_lines, linger_s_of, options_of, stream_id_of
 from headrace.protocol.encoders import ChatNDJSONEncoder, ChatSSEEncoder, Encoder
 from headrace.protocol.request import GenerationRequest, parse_chat_request, parse_completion_request
 from headrace.types.engine import Endpoint
 from headrace.types.ids import Offset, StreamId
-
-NDJSON_TYPES = (b"application/x-ndjson", b"application/ndjson")
 
 
 async def chat_completions(exchange: Exchange) -> None:
@@ -34,11 +32,6 @@ async def chat_stream(exchange: Exchange) -> None:
     body = await exchange.body()
     request = parse_chat_request(body, max_choices=exchange.node.limits.max_choices)
     await _serve(exchange, request, body, Endpoint.CHAT, as_lines=True)
-
-
-def accepts_lines(accept: bytes) -> bool:
-    """Return whether an ``Accept`` header names NDJSON."""
-    return any(name in accept for name in NDJSON_TYPES)
 
 
 def _wants_lines(exchange: Exchange, request: GenerationRequest) -> bool:

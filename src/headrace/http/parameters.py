@@ -11,6 +11,8 @@ from headrace.types.ids import StreamId
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+NDJSON_TYPES = (b"application/x-ndjson", b"application/ndjson")
+
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -36,6 +38,11 @@ def truth(text: str, name: str) -> bool:
     if value is None:
         raise ClientRequestError(f"{name} must be true or false", param=name)
     return value
+
+
+def accepts_lines(accept: bytes) -> bool:
+    """Return whether an ``Accept`` header names NDJSON."""
+    return any(name in accept for name in NDJSON_TYPES)
 
 
 def stream_id_of(text: str, name: str) -> StreamId:

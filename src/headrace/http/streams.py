@@ -10,10 +10,9 @@ from headrace.delivery.consumer import Consumer
 from headrace.delivery.options import DeliveryOptions
 from headrace.errors import ClientRequestError, Overloaded, StreamNotFound
 from headrace.http.answers import follow
-from headrace.http.completions import accepts_lines
 from headrace.http.exchange import Exchange
 from headrace.http.node import OWNER, Node
-from headrace.http.parameters import STREAM_ID, options_of, whole_number
+from headrace.http.parameters import STREAM_ID, accepts_lines, options_of, whole_number
 from headrace.protocol.encoders import Encoder, EventsNDJSONEncoder, EventsSSEEncoder
 from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease

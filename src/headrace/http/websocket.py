@@ -5,7 +5,12 @@ What differs from the class it extends:
 - A connection counts as one of ``Connections`` until it is lost, as it did before it was upgraded.
 - ``scope["extensions"]["headrace.connection"]`` is a ``SocketConnection``, which writes frames that are encoded already.
 - A shutdown is an event to the session, which closes the connection itself.
+- A peer that breaks the protocol learns why: what it still sends is thrown away until it closes.
+- A message has at most ``MAX_FRAGMENTS`` frames: empty ones would add to no limit on its size.
 - Nothing is logged about requests: their URLs may hold tickets.
+- A peer that sends pings and takes no pongs is not read from.
+- Every handshake is answered, what is wrong with it in OpenAI's error shape. The extended class leaves one that it cannot
+  read (a body, too many or too long headers) open for ever.
 """
 
 from __future__ import annotations
@@ -16,12 +21,26 @@ from asyncio.transports import BaseTransport
 from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
+from websockets.frames import Frame
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
 
-from headrace.http.protocol import Connections
+from headrace.errors import ClientRequestError, RelayError
+from headrace.http.protocol import MAX_DEAF_BYTES, Connections
+from headrace.protocol.errors import error_body
 
 WRITE_HIGH_WATER_BYTES = 64 * 1024
 """Unsent bytes from which writers wait."""
+
+TURN_BYTES = 64 * 1024
+"""A read of this size or more is followed by the turn of other connections: a frame may be as short as six bytes."""
+
+DEAF_S = 5.0
+"""How long a peer that broke the protocol may take to close."""
+
+MAX_FRAGMENTS = 1000
+"""Frames of one message."""
 
 SHUTDOWN = "headrace.shutdown"
 """Type of the event by which a session learns that the server goes down."""
@@ -71,6 +90,22 @@ class SocketConnection:
         self._gathered_bytes = 0
 
 
+class Handshaking(ServerProtocol):
+    """The protocol without I/O; refuses in OpenAI's error shape."""
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        response = super().reject(status, text)
+        # What stands in the header at fault may be a ticket, or a key in the wrong place.
+        reason = text.partition("\n")[0].partition(" header: ")[0] or "a WebSocket may not be opened here"
+        kind = ClientRequestError if response.status_code < 500 else RelayError
+        response.body = error_body(message=reason, type=kind.type, code="handshake_refused", param=None)
+        # These have one value each; setting one would add another.
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(response.body)))):
+            del response.headers[name]
+            response.headers[name] = value
+        return response
+
+
 class RelayWebSocket(WebSocketsSansIOProtocol):
     """One connection. Made by ``relay_websocket``."""
 
@@ -79,12 +114,41 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = _SILENT
+        self.conn = Handshaking(max_size=self.config.ws_max_size, logger=_SILENT)
         self._connection = SocketConnection(self)
+        self._is_deaf = False
+        self._deaf_bytes = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         self.shared.adopt(self)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            self._deaf_bytes += len(data)
+            if self._deaf_bytes > MAX_DEAF_BYTES:
+                self.transport.abort()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse_unreadable()
+        elif len(data) >= TURN_BYTES and not self.read_paused:
+            # uvloop reads a full socket up to 32 times before it looks at another one; these would be seconds of parsing.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _refuse_unreadable(self) -> None:
+        """Answer a handshake that could not even be read."""
+        refusal = b"".join(self.conn.data_to_send())
+        if not refusal:
+            refusal = self.conn.reject(400, "this is not a valid WebSocket handshake").serialize()
+        self.transport.write(refusal)
+        self.transport.close()
+
+    def _read_on(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.forget(self)
@@ -95,12 +159,54 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
         self._connection.flush()
         await super().send(message)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def handle_ping(self) -> None:
+        if self.close_sent:
+            return
+        super().handle_ping()
+        if not self.writable.is_set() and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def shutdown(self) -> None:
         """Let the session say how its streams ended, and close; the extended class would cut it off."""
         if self.handshake_complete and not self.close_sent:
             self.queue.put_nowait(cast("Any", {"type": SHUTDOWN}))
         else:
             super().shutdown()
+
+    def handle_parser_exception(self) -> None:
+        """Send the close frame that says what is wrong, and throw away what still comes.
+
+        The extended class closes at once: then whatever is on its way here resets the connection, and the peer never
+        learns why.
+        """
+        close = self.conn.close_sent
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": 1006 if close is None else close.code, "reason": ""}
+        )
+        self.close_sent = self._is_deaf = True
+        if self.transport.is_closing():
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_timer = self.loop.call_later(DEAF_S, self.transport.abort)
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def handle_cont(self, event: Frame) -> None:
+        if self.close_sent:
+            return
+        if len(self.frames) < MAX_FRAGMENTS:
+            super().handle_cont(event)
+        else:
+            self.conn.fail(1009, f"a message has more than {MAX_FRAGMENTS} frames")
+            self.handle_parser_exception()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

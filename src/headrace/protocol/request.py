@@ -105,6 +105,8 @@ def parse_completion_request(body: bytes, *, max_choices: int) -> CompletionRequ
 
 def _parse(decoder: msgspec.json.Decoder[R], body: bytes, *, max_choices: int) -> R:
     try:
+        # RFC 8259 8.1. msgspec looks only at the text that it keeps, and the rest would reach the engine.
+        body.decode()
         request = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _field_error(str(error)) from error
