@@ -25,7 +25,7 @@ import msgspec
 import psutil  # type: ignore[import-untyped]  # (stubs are another package)
 import pytest
 from tests.processes import Relay, Simulator
-from tests.system import hostile
+from tests.system import hostile, hostile_http2
 from tests.system.hostile import SECRET, Input, Known
 from tests.waiting import until
 from tests.wire_client import Wire
@@ -46,6 +46,8 @@ FLOODED_BYTES = 8 * 1024 * 1024
 """Likewise, for one WebSocket connection."""
 WORDS = " ".join(f"word{number}" for number in range(60))
 """What the honest client hears, again and again."""
+INTERNAL_ERROR = 2
+"""RFC 9113 7."""
 CLOSE_CODES = {1000, 1002, 1003, 1007, 1009, 4400, 4401, 4409}
 """Those that tell a client what it did wrong, and 1000 for one that closed without a code."""
 
@@ -67,7 +69,7 @@ def relay(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "HEADRACE_SERVER__MAX_BODY_BYTES": str(hostile.MAX_BODY_BYTES),
     }
     store = tmp_path_factory.mktemp("relay") / "streams.db"
-    with Relay(simulator.url, store, "--compress", environ=environ) as relay:
+    with Relay(simulator.url, store, "--compress", "--http2", environ=environ) as relay:
         yield relay
 
 
@@ -294,6 +296,44 @@ class MessageLine(SocketLine):
         return opcode == hostile.TEXT and payload == b'{"type":"pong","id":"%b"}' % self._mark
 
 
+class Http2Line(Line):
+    """An HTTP/2 connection for one input. Behind it goes a ping; its answer is the answer to all before it."""
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__(findings)
+        self._received = b""
+
+    def begin(self, sent: Input, transport: asyncio.Transport) -> None:
+        opening = hostile_http2.PREFACE + hostile_http2.frame(hostile_http2.SETTINGS, 0, 0)
+        transport.write(opening + sent.data + hostile_http2.frame(hostile_http2.PING, 0, 0, b"the mark"))
+
+    def data_received(self, data: bytes) -> None:
+        self._findings.heard(data, self._sent)
+        self._received += data
+        while len(self._received) >= 9:
+            size = int.from_bytes(self._received[:3], "big")
+            if len(self._received) < 9 + size:
+                return
+            kind, flags, payload = self._received[3], self._received[4], self._received[9 : 9 + size]
+            self._received = self._received[9 + size :]
+            self._frame(kind, flags, payload)
+
+    def _frame(self, kind: int, flags: int, payload: bytes) -> None:
+        if kind == hostile_http2.GOAWAY:
+            self._findings.counts[f"goaway {int.from_bytes(payload[4:8], 'big')}"] += 1
+            if int.from_bytes(payload[4:8], "big") == INTERNAL_ERROR:
+                self._findings.fault("the relay's fault", self._sent)
+        elif kind == hostile_http2.RST_STREAM:
+            self._findings.counts["reset"] += 1
+            if int.from_bytes(payload, "big") == INTERNAL_ERROR:
+                self._findings.fault("the relay's fault", self._sent)
+        elif kind == hostile_http2.HEADERS:
+            self._findings.counts["answer"] += 1
+        elif kind == hostile_http2.PING and flags & hostile_http2.ACK and payload == b"the mark":
+            self._findings.counts["pong"] += 1
+            self.complete()
+
+
 def _first_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
     """Return the first of a server's frames as opcode and payload, and what follows; None while it is not whole."""
     if len(data) < 2:
@@ -464,6 +504,12 @@ DOORS = {
         inputs=hostile.frames,
         line_of=SocketLine,
         outcomes={"pong", "close 1002", "close 1003", "close 1007", "close 1009", "close 4400"},
+    ),
+    "HTTP/2": Door(
+        inputs=hostile_http2.connections,
+        line_of=Http2Line,
+        # NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR (RFC 9113 7)
+        outcomes={"pong", "answer", "reset", "goaway 0", "goaway 1", "goaway 3", "goaway 6"},
     ),
     "WebSocket messages": Door(
         inputs=hostile.messages,
