@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.stream.state import CAUSES, LIFE, Event, IllegalTransition, after, cause_of_finish, event_of
+from headrace.stream.state import CAUSES, LIFE, Event, IllegalTransition, after, event_of
 from headrace.types.outcome import Cause, State
 
 
@@ -44,18 +44,3 @@ def test_a_cause_ends_a_running_stream_in_a_state_that_allows_it(cause: Cause, h
 def test_every_cause_belongs_to_a_terminal_state() -> None:
     assert set.union(*map(set, CAUSES.values())) == set(Cause)
     assert set(CAUSES) == {state for state in State if state.is_terminal}
-
-
-@pytest.mark.parametrize(
-    ("word", "cause"),
-    [
-        ("stop", Cause.STOP),
-        ("length", Cause.LENGTH),
-        ("tool_calls", Cause.TOOL_CALLS),
-        ("function_call", Cause.TOOL_CALLS),
-        ("content_filter", Cause.CONTENT_FILTER),
-        ("a vendor's own word", Cause.STOP),
-    ],
-)
-def test_finish_reasons_have_causes(word: str, cause: Cause) -> None:
-    assert cause_of_finish(word) is cause

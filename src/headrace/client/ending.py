@@ -6,14 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.types.outcome import Cause, State
-
-_CAUSE_OF_FINISH = {
-    "length": Cause.LENGTH,
-    "tool_calls": Cause.TOOL_CALLS,
-    "function_call": Cause.TOOL_CALLS,
-    "content_filter": Cause.CONTENT_FILTER,
-}
+from headrace.types.outcome import State, cause_of_finish
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,5 +40,5 @@ def ending_of_error(error: dict[str, Any]) -> Ending | None:
 
 def completed(finish_reason: str | None) -> Ending:
     """Return the end of a whole answer."""
-    cause = _CAUSE_OF_FINISH.get(finish_reason or "", Cause.STOP)
+    cause = cause_of_finish(finish_reason or "stop")
     return Ending(state=State.COMPLETED, cause=cause, finish_reason=finish_reason)

@@ -16,11 +16,11 @@ from headrace.policy.timeouts import Timeouts
 from headrace.pump.order import Order
 from headrace.pump.tally import Tally, end_of_error_event, usage_chunk
 from headrace.stream.log import StreamLog, Taken
-from headrace.stream.state import CAUSES, cause_of_finish
+from headrace.stream.state import CAUSES
 from headrace.stream.store import Opening
 from headrace.types.chunk import Chunks
 from headrace.types.engine import EngineEnd, Generation
-from headrace.types.outcome import Cause, Durability, End, State, TokenSource
+from headrace.types.outcome import Cause, Durability, End, State, TokenSource, cause_of_finish
 from headrace.types.record import Record
 
 FINISH_GRACE_S = 5.0

@@ -63,13 +63,6 @@ CAUSES: dict[State, frozenset[Cause]] = {
     State.TRUNCATED: _BREAKS | _NODE,
 }
 
-_FINISH = {
-    "length": Cause.LENGTH,
-    "tool_calls": Cause.TOOL_CALLS,
-    "function_call": Cause.TOOL_CALLS,
-    "content_filter": Cause.CONTENT_FILTER,
-}
-
 
 class IllegalTransition(AssertionError):
     """The core tried a step that the table does not have: a bug here, never a peer's fault."""
@@ -101,8 +94,3 @@ def event_of(cause: Cause, *, has_content: bool) -> Event:
     if cause in _NODE:
         return Event.NODE_DOWN
     return Event.BROKE_PARTIAL if has_content else Event.BROKE_EMPTY
-
-
-def cause_of_finish(finish_reason: str) -> Cause:
-    """Return the cause of an engine's ``finish_reason``; words we do not know count as ``stop``."""
-    return _FINISH.get(finish_reason, Cause.STOP)

@@ -56,6 +56,19 @@ class Cause(enum.StrEnum):
     SHUTDOWN = "shutdown"
 
 
+_FINISH = {
+    "length": Cause.LENGTH,
+    "tool_calls": Cause.TOOL_CALLS,
+    "function_call": Cause.TOOL_CALLS,
+    "content_filter": Cause.CONTENT_FILTER,
+}
+
+
+def cause_of_finish(finish_reason: str) -> Cause:
+    """Return the cause of an engine's ``finish_reason``; words we do not know count as ``stop``."""
+    return _FINISH.get(finish_reason, Cause.STOP)
+
+
 class Durability(enum.StrEnum):
     """Whether what a client saw is also in the store."""
 
