@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.nginx import Nginx
 from tests.processes import Relay, Simulator
+from tests.system.gaps import Waiting
 from tests.system.proxied import (
     ENVIRON,
     PACED,
@@ -36,6 +37,10 @@ def relay(
 def nginx(relay: Relay) -> Iterator[Nginx]:
     with Nginx(relay.port) as nginx:
         yield nginx
+
+
+def test_answers_with_gaps_are_under_way(waiting: Waiting) -> None:
+    assert not any(answer.done() for answer in (*waiting.beaten, *waiting.silent))
 
 
 def test_gzip_by_nginx_lets_tokens_through_one_by_one(relay: Relay) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,56 @@ def proxies(relay: Relay) -> Iterator[list[DroppingProxy]]:
     """A line for each phone."""
     with ExitStack() as stack:
         yield [stack.enter_context(DroppingProxy(relay.port)) for _ in range(AT_ONCE)]
+
+
+async def cut_for(seconds: float, silently: bool, proxy: DroppingProxy, _: random.Random) -> None:
+    """Cut a line for that long."""
+    if silently:
+        await asyncio.to_thread(proxy.swallow)
+    else:
+        await asyncio.to_thread(proxy.refuse)
+        await asyncio.to_thread(proxy.cut)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(proxy.flow if silently else proxy.accept)
+
+
+async def long_cuts(relay: Relay) -> list[Day]:
+    """Live four days whose lines are cut for as long as lines of phones are."""
+    # As long as phones are patient: only the silence of a line is given up after 3 s instead of 45.
+    patience = Patience(idle_s=3, resume_for_s=60)
+    with ExitStack() as stack:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    live(
+                        f"cut for {seconds} s",
+                        stack.enter_context(DroppingProxy(relay.port)),
+                        partial(cut_for, seconds, silently),
+                        chance=random.Random(seconds),
+                        patience=patience,
+                        linger_s=60,
+                        stream_id=f"long-{time.monotonic_ns()}",
+                        itl_ms=20,
+                    )
+                )
+                for seconds, silently in [(5.0, False), (5.0, True), (30.0, False), (30.0, True)]
+            ]
+    return [task.result() for task in tasks]
+
+
+@pytest.fixture(scope="module")
+def long_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[list[Day]]]:
+    """Those days, lived beside all other tests here."""
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Simulator() as simulator,
+        Relay(simulator.url, tmp_path_factory.mktemp("long") / "streams.db") as relay,
+    ):
+        yield pool.submit(asyncio.run, long_cuts(relay))
+
+
+def test_long_cuts_are_under_way(long_days: Future[list[Day]]) -> None:
+    assert not long_days.done()
 
 
 async def some_days(relay: Relay, seed: int) -> list[Day]:
@@ -132,44 +183,6 @@ async def test_a_relay_that_restarts_tells_every_phone_how_its_answer_ended(
         assert len(simulator.requests()) == 10
 
 
-async def cut_for(seconds: float, silently: bool, proxy: DroppingProxy, _: random.Random) -> None:
-    """Cut a line for that long."""
-    if silently:
-        await asyncio.to_thread(proxy.swallow)
-    else:
-        await asyncio.to_thread(proxy.refuse)
-        await asyncio.to_thread(proxy.cut)
-    await asyncio.sleep(seconds)
-    await asyncio.to_thread(proxy.flow if silently else proxy.accept)
-
-
-async def test_cuts_of_5_and_of_30_seconds_are_slept_through(relay: Relay, proxies: list[DroppingProxy]) -> None:
-    cuts = [(5.0, False), (5.0, True), (30.0, False), (30.0, True)]
-    # As long as phones are patient: only the silence of a line is given up after 3 s instead of 45.
-    patience = Patience(idle_s=3, resume_for_s=60)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(
-                live(
-                    f"cut for {seconds} s",
-                    proxy,
-                    partial(cut_for, seconds, silently),
-                    chance=random.Random(number),
-                    patience=patience,
-                    linger_s=60,
-                    stream_id=f"long-{time.monotonic_ns()}",
-                    itl_ms=20,
-                )
-            )
-            for number, ((seconds, silently), proxy) in enumerate(zip(cuts, proxies, strict=False))
-        ]
-    for task in tasks:
-        day = task.result()
-        day.check()
-        assert day.is_whole, f"{day.kind}: {day.error!r}"
-        assert day.result.reconnects >= 1
-
-
 async def test_a_cut_for_ever_ends_the_engine_when_linger_is_over_and_is_told(
     relay: Relay, simulator: Simulator, proxies: list[DroppingProxy]
 ) -> None:
@@ -240,3 +253,10 @@ def test_a_laptop_that_slept_has_its_answer_when_it_wakes(relay: Relay, simulato
         rest, told = laptop.communicate(timeout=30)
     assert (first + rest).decode() == WORDS
     assert told.startswith(b"completed")
+
+
+def test_cuts_of_5_and_of_30_seconds_are_slept_through(long_days: Future[list[Day]]) -> None:
+    for day in long_days.result():
+        day.check()
+        assert day.is_whole, f"{day.kind}: {day.error!r}"
+        assert day.result.reconnects >= 1

@@ -7,17 +7,13 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from tests.caddy import Caddy
-from tests.envoy import Envoy
-from tests.nginx import Nginx
 from tests.processes import Relay, Simulator
 from tests.proxy import NAME, HTTP2Exchange, Proxy, TimedExchange, connect
+from tests.system.gaps import GAP, GAP_S, PROXIES, Waiting
 from tests.system.proxied import (
     CHAT,
     ENVIRON,
@@ -44,21 +40,15 @@ from tests.system.proxied import (
     unzipped,
     websocket,
 )
-from tests.system.wire import JSON, chat_body, chat_events, text_of, wait_for
+from tests.system.wire import JSON, chat_body, chat_events, wait_for
 
 Require = Callable[[object, str], None]
-
-PROXIES: list[type[Proxy]] = [Nginx, Caddy, Envoy]
 
 MOST_DELAY_MS = 5.0
 PAIRS = 40
 
 ABORTED_WITHIN_S = 0.050
 TRIES = 5
-
-GAP_S = 90
-"""Longer than the 60 s after which many proxies give up by default."""
-GAP: dict[str, Any] = {"text": "one two three four", "fault": {"kind": "silence", "at": 2, "ms": 1000 * GAP_S}}
 
 
 @pytest.fixture(scope="module")
@@ -86,69 +76,6 @@ def kind(request: pytest.FixtureRequest, require: Require) -> type[Proxy]:
 def proxy(relay: Relay, kind: type[Proxy]) -> Iterator[Proxy]:
     with kind(relay.port) as proxy:
         yield proxy
-
-
-# A gap is no end: what waits begins here, goes on beside all the other tests, and is looked at behind them
-
-
-class Waited(NamedTuple):
-    """What a client has of an answer with a gap in it."""
-
-    text: str
-    heartbeats: int
-    took_s: float
-
-
-def wait_streaming(proxy: Proxy) -> Waited:
-    with TimedExchange(proxy.connect(), "POST", CHAT, headers=JSON, body=chat_body(simulate=GAP)) as exchange:
-        exchange.wait_for(GAP_S + 20)
-        events = chat_events(exchange.read())
-        assert events.pop() == b"[DONE]"
-        text = text_of([json.loads(event) for event in events])
-        return Waited(text, exchange.received.count(b": ping\n\n"), time.monotonic() - exchange.sent_at)
-
-
-def wait_blocking(proxy: Proxy) -> Waited:
-    body = chat_body(stream=False, simulate=GAP)
-    with TimedExchange(proxy.connect(), "POST", CHAT, headers=JSON, body=body) as exchange:
-        exchange.wait_for(GAP_S + 20)
-        text = json.loads(exchange.read())["choices"][0]["message"]["content"]
-        return Waited(text, 0, time.monotonic() - exchange.sent_at)
-
-
-class Waiting(NamedTuple):
-    """Answers that are waited for, of every proxy that is here."""
-
-    beaten: list[Future[Waited]]
-    """Streams with heartbeats as they come by default."""
-    silent: list[Future[Waited]]
-    """Without any: the proxy's own patience is all there is."""
-
-
-@pytest.fixture(scope="module")
-def waiting(simulator: Simulator, require: Require, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
-    folder = tmp_path_factory.mktemp("waiting")
-    patient = {**ENVIRON, "HEADRACE_TIMEOUTS__IDLE": "120s"}
-    here = [kind for kind in PROXIES if kind.binary()]
-    require(here, "a reverse proxy")
-
-    def proxied(name: str, environ: Mapping[str, str]) -> list[Proxy]:
-        relay = stack.enter_context(Relay(simulator.url, folder / name, environ=environ))
-        return [stack.enter_context(kind(relay.port)) for kind in here]
-
-    with ExitStack() as stack:
-        # Left last: by then its threads have lost their connections.
-        pool = stack.enter_context(ThreadPoolExecutor(max_workers=3 * len(here)))
-        with_heartbeats = proxied("heartbeats.db", patient)
-        without = proxied("silent.db", {**patient, "HEADRACE_TIMEOUTS__HEARTBEAT": "200s"})
-        yield Waiting(
-            beaten=[pool.submit(wait_streaming, proxy) for proxy in with_heartbeats],
-            silent=[pool.submit(wait, proxy) for proxy in without for wait in (wait_streaming, wait_blocking)],
-        )
-
-
-def test_answers_with_gaps_are_under_way(waiting: Waiting) -> None:
-    assert not any(answer.done() for answer in (*waiting.beaten, *waiting.silent))
 
 
 # Nothing is late

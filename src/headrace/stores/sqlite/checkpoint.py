@@ -69,6 +69,8 @@ class Checkpointer:
 
     def _run(self, connection: sqlite3.Connection) -> None:
         with closing(connection):
+            # SQLite opens the write-ahead log when it is first needed. Now, so that a process that serves opens no more files.
+            self._guarded(lambda: _checkpoint(connection, "PASSIVE"))
             while not self._stop.is_set():
                 self._wake.wait()
                 self._wake.clear()
