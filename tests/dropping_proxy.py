@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 import threading
@@ -16,6 +17,8 @@ START_S = 10.0
 class DroppingProxy:
     """Forwards connections to a local port, from a thread of its own. Entering starts it; any thread may call its methods.
 
+    It has a loopback address of its own, so that nobody takes its port while it refuses connections.
+
     Args:
         target_port: Where to, on 127.0.0.1.
         cut_after_bytes: Cut each connection once that many bytes went to its client; None never does.
@@ -23,6 +26,7 @@ class DroppingProxy:
     """
 
     def __init__(self, target_port: int, *, cut_after_bytes: int | None = None, delay_s: float = 0.0) -> None:
+        self.host = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(2, 254)}"
         self.port = 0
         self.connections = 0
         """Accepted so far."""
@@ -52,7 +56,7 @@ class DroppingProxy:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def cut(self, *, reset: bool = True) -> None:
         """Cut all connections now, by RST or by FIN."""
@@ -93,7 +97,7 @@ class DroppingProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._serve, self.host, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
     def _stop_listening(self) -> None:
