@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.dropping_proxy import DroppingProxy
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -34,17 +37,17 @@ SCRIPT = """async (query) => {
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
+def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
     """Run a browser until the block ends."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags])
         yield browser
         browser.close()
 
 
-def read(browser: Any, proxy: DroppingProxy, query: str) -> dict[str, Any]:
+def read(browser: Browser, proxy: DroppingProxy, query: str) -> dict[str, Any]:
     """Let an EventSource of a new page read an answer to its end, and return what it saw."""
     with browser.new_context() as context:
         page = context.new_page()

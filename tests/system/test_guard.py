@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.processes import Relay, Simulator
+from tests.system.browser import CHROMIUM, chromium
 from tests.system.wire import JSON, Exchange, ask, begin, chat, chat_body, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     *[
         "--headless",
@@ -155,12 +155,8 @@ def page_port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def browser(require: Callable[[object, str], None]) -> Iterator[Browser]:
     require(CHROMIUM.exists(), f"Chromium as {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium(FLAGS) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import httpx2
 import pytest
 import trustme
 from tests.processes import START_S, Relay, Simulator
+from tests.system.browser import CHROMIUM, chromium
 from tests.system.wire import JSON, chat_body, wait_for
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -30,7 +31,6 @@ from headrace.http.negotiation import PREFACE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 CHAT = "/v1/chat/completions"
@@ -438,12 +438,8 @@ READ = """async ([body, began]) => {
 @pytest.fixture(scope="module")
 def browser(require: Callable[[object, str], None]) -> Iterator[Browser]:
     require(CHROMIUM.exists(), f"Chromium as {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium(FLAGS) as browser:
         yield browser
-        browser.close()
 
 
 def watch_in_tabs(browser: Browser, relay: Relay) -> list[dict[str, Any]]:

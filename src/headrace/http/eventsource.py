@@ -19,7 +19,7 @@ from headrace.http.answers import follow, stream_headers
 from headrace.http.exchange import Exchange
 from headrace.http.intake import order_of
 from headrace.http.node import OWNER, Node, new_stream_id
-from headrace.http.parameters import linger_s_of, options_of, stream_id_of, whole_number
+from headrace.http.parameters import asked, linger_s_of, options_of, stream_id_of, whole_number
 from headrace.http.streams import log_of, next_position
 from headrace.policy.tickets import TICKET_S
 from headrace.protocol.encoders import TokenSSEEncoder
@@ -164,11 +164,8 @@ async def _follow(exchange: Exchange, log: StreamLog, consumer: Consumer, option
 
 
 def _linger_s(node: Node, query: dict[str, str], headers: dict[bytes, bytes]) -> float | None:
-    if "linger" in query:
-        return linger_s_of(node, query["linger"], "linger")
-    if b"headrace-linger" in headers:
-        return linger_s_of(node, headers[b"headrace-linger"].decode("latin-1"), "Headrace-Linger")
-    return node.timeouts.reconnect_s or None
+    linger = asked(query, "linger", headers, "Headrace-Linger")
+    return node.timeouts.reconnect_s or None if linger is None else linger_s_of(node, *linger)
 
 
 def _place_of(last_event_id: str) -> tuple[StreamId, Offset]:

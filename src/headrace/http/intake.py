@@ -29,7 +29,7 @@ def order_of(
         request: What the client wants.
         body: The same as it came.
         endpoint: By which contract.
-        stream_id: See ``free_stream_id``.
+        stream_id: A free one; see ``require_free``.
         request_id: Of the request.
         headers: All headers of the client, by lower-case name.
         linger_s: How long the stream goes on without a consumer; None: not at all.

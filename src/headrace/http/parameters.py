@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from headrace.delivery.options import MAX_COALESCE_TOKENS, DeliveryOptions
 from headrace.errors import ClientRequestError
 from headrace.http.node import Node
@@ -74,6 +76,14 @@ def linger_s_of(node: Node, text: str, name: str) -> float | None:
     return seconds or None
 
 
+def asked(query: dict[str, str], parameter: str, headers: dict[bytes, bytes], header: str) -> tuple[str, str] | None:
+    """Return what a client says of something that may stand in its query or in a header, and where; the query wins."""
+    if parameter in query:
+        return query[parameter], parameter
+    value = headers.get(header.lower().encode())
+    return None if value is None else (value.decode("latin-1"), header)
+
+
 def options_of(node: Node, headers: dict[bytes, bytes], query: dict[str, str]) -> DeliveryOptions:
     """Return what a client asks of its delivery; the query wins over the headers, these over the settings.
 
@@ -81,17 +91,11 @@ def options_of(node: Node, headers: dict[bytes, bytes], query: dict[str, str]) -
         ClientRequestError: A value is out of its range.
     """
     options = node.options
-    coalesce = query.get("coalesce_tokens"), "coalesce_tokens"
-    if coalesce[0] is None and b"headrace-coalesce-tokens" in headers:
-        coalesce = headers[b"headrace-coalesce-tokens"].decode("latin-1"), "Headrace-Coalesce-Tokens"
-    merge = query.get("merge"), "merge"
-    if merge[0] is None and b"headrace-merge" in headers:
-        merge = headers[b"headrace-merge"].decode("latin-1"), "Headrace-Merge"
-    if coalesce[0] is None and merge[0] is None:
-        return options
-    return DeliveryOptions(
-        coalesce_tokens=options.coalesce_tokens
-        if coalesce[0] is None
-        else whole_number(coalesce[0], coalesce[1], least=1, most=MAX_COALESCE_TOKENS),
-        merge=options.merge if merge[0] is None else truth(merge[0], merge[1]),
-    )
+    coalesce = asked(query, "coalesce_tokens", headers, "Headrace-Coalesce-Tokens")
+    if coalesce is not None:
+        tokens = whole_number(*coalesce, least=1, most=MAX_COALESCE_TOKENS)
+        options = msgspec.structs.replace(options, coalesce_tokens=tokens)
+    merge = asked(query, "merge", headers, "Headrace-Merge")
+    if merge is not None:
+        options = msgspec.structs.replace(options, merge=truth(*merge))
+    return options

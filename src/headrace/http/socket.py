@@ -138,6 +138,7 @@ class Socket:
         self._tasks = asyncio.TaskGroup()
         self._is_first = True
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Auth: self._auth,
             Start: self._start,
             Resume: self._resume,
             Stop: self._stop,
@@ -199,18 +200,18 @@ class Socket:
                     await asyncio.wait(self._deliveries, timeout=SHUTDOWN_WAIT_S)
                 raise Closing(Close.RESTART, "the relay restarts")
             message = _message_of(event)
-            if isinstance(message, Auth):
-                if not self._is_first:
-                    raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
-                if message.ticket is not None:
-                    self.authenticate(message.ticket)
-            else:
-                try:
-                    await self._handlers[type(message)](message)
-                except RelayError as error:
-                    self._node.metrics.rejected(error.status)
-                    await self._write(error_message(error, stream=getattr(message, "stream", None)))
+            try:
+                await self._handlers[type(message)](message)
+            except RelayError as error:
+                self._node.metrics.rejected(error.status)
+                await self._write(error_message(error, stream=getattr(message, "stream", None)))
             self._is_first = False
+
+    async def _auth(self, message: Auth) -> None:
+        if not self._is_first:
+            raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
+        if message.ticket is not None:
+            self.authenticate(message.ticket)
 
     async def _start(self, message: Start) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
