@@ -54,12 +54,15 @@ async def live(
     stream_id: str,
     itl_ms: float = 10,
 ) -> Day:
-    """Read one answer through ``proxy`` while ``happening`` goes on."""
+    """Read one answer through ``proxy`` while ``happening`` goes on.
+
+    Waits between two tries are half of what they may be: in fast motion the longest would outlast the patience.
+    """
     pieces: list[str] = []
     error: RelayError | None = None
     script = {"text": WORDS, "itl_ms": itl_ms}
     async with (
-        AsyncClient(proxy.origin, patience=patience, random=chance.random) as client,
+        AsyncClient(proxy.origin, patience=patience, random=lambda: chance.random() / 2) as client,
         asyncio.TaskGroup() as group,
     ):
         misfortune = group.create_task(_misfortune(happening, proxy, chance))

@@ -31,7 +31,7 @@ from headrace.client import Patience
 SCENARIOS = 200
 AT_ONCE = 40
 LINGER_S = 4.0
-PATIENCE = Patience(connect_s=1, idle_s=0.5, start_for_s=2, resume_for_s=4)
+PATIENCE = Patience(connect_s=1, idle_s=0.5, start_for_s=5, resume_for_s=4)
 
 pytestmark = pytest.mark.timeout(240)
 
