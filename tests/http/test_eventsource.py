@@ -107,7 +107,9 @@ async def test_a_page_that_never_comes_back_stops_the_engine_when_linger_ends() 
         async with asyncio.timeout(5):
             while engine.active():  # noqa: ASYNC110 (the sweep says nothing)
                 await asyncio.sleep(0.01)
-        shown = await relay.call("GET", f"/v1/streams/{left.headers['headrace-stream-id']}")
+        stream = f"/v1/streams/{left.headers['headrace-stream-id']}"
+        await relay.call("GET", f"{stream}/events")  # The engine is told first; the end is committed a tick later.
+        shown = await relay.call("GET", stream)
         assert (shown.json["state"], shown.json["cause"]) == ("cancelled", "client_gone")
 
 
