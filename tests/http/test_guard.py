@@ -151,10 +151,37 @@ def test_a_link_to_the_front_page_may_be_followed() -> None:
     assert status_of(scope_of(VISIT, path="/")) is None
 
 
+ASSETS = ["/assets/main-AbCdEfGh.js", "/favicon.svg"]
+
+
+@pytest.mark.parametrize("path", ASSETS)
+@pytest.mark.parametrize(
+    ("site", "mode", "dest"),
+    [("same-origin", "cors", "script"), ("same-origin", "no-cors", "style"), ("none", "navigate", "document")],
+)
+def test_the_page_loads_its_own_files(path: str, site: str, mode: str, dest: str) -> None:
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    assert status_of(scope_of(headers, path=path)) is None
+
+
+@pytest.mark.parametrize("path", ASSETS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("dest", ["script", "style", "font", "image", "worker", "iframe", "document", "empty"])
+def test_foreign_pages_use_none_of_them(path: str, method: str, site: str, dest: str) -> None:
+    mode = "navigate" if dest in {"iframe", "document"} else "no-cors"
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    assert status_of(scope_of(headers, path=path, method=method)) == 403
+
+
 @pytest.mark.parametrize(
     "scope",
     [
         scope_of(VISIT, path="/v1/streams"),
+        scope_of(VISIT, path="//"),
+        scope_of(VISIT, path="/", method="HEAD"),
+        scope_of(VISIT | {"sec-fetch-dest": "object"}, path="/"),
+        scope_of(VISIT | {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"}, path="/"),
         scope_of(VISIT, path="/", method="POST"),
         scope_of(VISIT | {"sec-fetch-mode": "cors"}, path="/"),
         scope_of(VISIT | {"sec-fetch-dest": "iframe"}, path="/"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.observe.metrics import Metrics
 from headrace.types.outcome import Cause, State
+from headrace.types.record import Perceived
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -48,3 +49,15 @@ def test_ticks_commits_rejections_and_degraded_streams_are_measured() -> None:
     assert "headrace_commit_seconds_count 1.0" in text
     assert 'headrace_requests_rejected_total{status="429"} 1.0' in text
     assert "headrace_streams_degraded_total 1.0" in text
+
+
+def test_what_clients_perceived_is_measured_in_seconds_and_by_transport() -> None:
+    metrics = Metrics()
+    metrics.perceived(Perceived(first_visible_ms=36, total_ms=1500, transport="websocket"))
+    metrics.perceived(Perceived(total_ms=40, transport="fetch"))
+    visible, duration = "headrace_client_first_visible_token_seconds", "headrace_client_duration_seconds"
+    assert value(metrics, f"{visible}_bucket", transport="websocket", le="0.05") == 1
+    assert value(metrics, f"{visible}_bucket", transport="websocket", le="0.025") == 0
+    assert value(metrics, f"{visible}_count", transport="fetch") is None
+    assert value(metrics, f"{duration}_sum", transport="websocket") == 1.5
+    assert value(metrics, f"{duration}_bucket", transport="fetch", le="0.1") == 1

@@ -14,6 +14,7 @@ from headrace.errors import StoreError
 from headrace.pump.committer import Committer
 from headrace.stream.store import Batch, Records, Store
 from headrace.types.engine import EngineEnd
+from headrace.types.ids import Offset
 from headrace.types.outcome import Durability, State
 from headrace.types.record import Record
 
@@ -64,14 +65,20 @@ class Rig:
         self.store = FakeStore()
         self.observer = Observer()
         self.clock = ManualClock()
+        self.wall_reads = 0
         self.committer = Committer(
             cast("Store", self.store),
             cast("Records", self.store),
             commit_wait_s=0.1,
             observer=self.observer,
             clock=self.clock,
+            wall_time=self.wall_time,
             loop=asyncio.get_running_loop(),
         )
+
+    def wall_time(self) -> float:
+        self.wall_reads += 1
+        return 1.7e9 + self.clock()
 
     async def stall(self) -> None:
         """Let the commit in flight take too long."""
@@ -105,6 +112,29 @@ async def test_many_streams_are_one_batch_and_the_opening_is_sent_once() -> None
         bench.pump.tick(0)
     rig.committer.commit([bench.pump for bench in benches])
     assert [(len(batch.openings), len(batch.appends)) for batch in rig.store.batches] == [(5, 5), (0, 5)]
+
+
+async def test_all_that_one_commit_takes_has_the_same_time_and_the_clock_is_read_once() -> None:
+    rig, benches = Rig(), [Bench(stream_id=name) for name in "abc"]
+    for bench in benches:
+        bench.generation.bring(text("a"))
+    rig.clock.now_s = 7.5
+    rig.committer.commit([bench.pump for bench in benches])
+    assert [append.segment.taken_at for append in rig.store.batches[0].appends] == [1.7e9 + 7.5] * 3
+    assert rig.wall_reads == 1
+
+
+async def test_what_a_degraded_stream_goes_on_with_has_its_time_too() -> None:
+    rig, bench = Rig(), Bench()
+    bench.generation.bring(text("a"))
+    rig.committer.commit([bench.pump])
+    await rig.store.settle(0, StoreError("full"))
+    bench.generation.bring(text("b"))
+    bench.pump.tick(0)
+    rig.clock.now_s += 1
+    rig.committer.commit([bench.pump])
+    flushes = bench.log.flushes(after=Offset(-1), limit=9)
+    assert [(flush.offset, flush.at) for flush in flushes] == [(0, 1.7e9 + 1000.0), (1, 1.7e9 + 1001.0)]
 
 
 async def test_the_end_its_seal_and_its_record_are_in_one_batch() -> None:

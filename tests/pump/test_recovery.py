@@ -48,6 +48,7 @@ async def test_open_streams_are_closed_as_lost_and_ended_ones_left_alone() -> No
         closed = await recover(store, records, node="node", lease_s=10, wall_time=lambda: 5.0)
         assert [(row.stream_id, row.state, row.cause) for row in closed] == [("left", State.TRUNCATED, Cause.NODE_LOST)]
         assert (closed[0].entries, closed[0].completion_tokens, closed[0].ended_at) == (5, 3, 5.0)
+        assert closed[0].bytes == len(ROLE) + 3 * len(TEXT) + len(ODD)
         found = await store.find(StreamId("left"))
         assert found is not None
         assert found.end is not None

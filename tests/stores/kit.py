@@ -20,12 +20,12 @@ def opening(name: str, *, node: str = "node-a", owner: str = "ann", keeps_conten
     return Opening(lease(name, node=node), owner, 100.0, keeps_content)
 
 
-def segment(first: int, *lines: bytes) -> Segment:
-    return Segment(Offset(first), len(lines), b"\n".join(lines))
+def segment(first: int, *lines: bytes, at: float | None = None) -> Segment:
+    return Segment(Offset(first), len(lines), b"\n".join(lines), at)
 
 
-def append(name: str, first: int, *lines: bytes, epoch: int = 1) -> Append:
-    return Append(lease(name, epoch=epoch), segment(first, *lines))
+def append(name: str, first: int, *lines: bytes, epoch: int = 1, at: float | None = None) -> Append:
+    return Append(lease(name, epoch=epoch), segment(first, *lines, at=at))
 
 
 def seal(name: str, entries: int, *, ended_at: float = 200.0, epoch: int = 1) -> Seal:

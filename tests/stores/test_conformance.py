@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,10 +28,11 @@ from tests.stores.kit import (
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.stores.memory import MemoryRecords, MemoryStore
 from headrace.stores.sqlite import SqliteDatabase
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.stream.store import Batch, OpenLog, Records, Store
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, State
+from headrace.types.record import Perceived
 
 Pair = tuple[Store, Records]
 S = StreamId("s")
@@ -203,6 +206,86 @@ class TestFind:
         found = await store.find(S)
         assert found is not None
         assert (found.stream_id, found.entries, found.end, found.has_content) == ("s", 2, None, True)
+
+
+class TestFlushes:
+    async def test_each_append_is_one_with_its_time_and_the_bytes_of_its_json(self, store: Store) -> None:
+        await store.commit(Batch([opening("s")], [append("s", 0, b"{}", b'{"a":1}', at=1.7e9 + 0.123456)]))
+        await store.commit(Batch(appends=[append("s", 2, b"[]", at=1.7e9 + 0.25), append("s", 3, b"", at=0.0)]))
+        assert await store.flushes(S, after=Offset(-1), limit=9) == [
+            Flush(Offset(0), 2, 9, 1.7e9 + 0.123456),
+            Flush(Offset(2), 1, 2, 1.7e9 + 0.25),
+            Flush(Offset(3), 1, 0, 0.0),
+        ]
+
+    async def test_a_segment_is_read_with_its_time_and_so_is_a_part_of_it(self, store: Store) -> None:
+        await store.commit(Batch([opening("s")], [append("s", 0, b"a", b"b", b"c", at=5.5)]))
+        for after in (-1, 1):
+            (part,) = await store.read(S, after=Offset(after), max_bytes=PAGE)
+            assert part.taken_at == 5.5
+
+    async def test_a_time_that_is_not_known_is_none(self, store: Store) -> None:
+        await write(store, "s", [b"a"])
+        assert await store.flushes(S, after=Offset(-1), limit=9) == [Flush(Offset(0), 1, 1, None)]
+
+    @given(
+        counts=st.lists(st.integers(1, 4), max_size=12),
+        limit=st.integers(1, 5),
+        after=st.integers(-1, 50),
+        is_sealed=st.booleans(),
+    )
+    @IN_FIXTURE
+    async def test_pages_of_any_size_from_any_offset_have_each_that_begins_later_once(
+        self, store: Store, counts: list[int], limit: int, after: int, is_sealed: bool
+    ) -> None:
+        name = StreamId(f"flushes-{next(NAMES)}")
+        await (write_sealed if is_sealed else write)(store, name, *([b"x"] * count for count in counts))
+        firsts = [sum(counts[:at]) for at in range(len(counts))]
+        seen = []
+        reached = Offset(after)
+        while page := await store.flushes(name, after=reached, limit=limit):
+            assert len(page) <= limit
+            seen += [(flush.offset, flush.entries) for flush in page]
+            reached = page[-1].offset
+        assert seen == [(first, count) for first, count in zip(firsts, counts, strict=True) if first > after]
+
+    async def test_those_of_other_logs_are_not_among_them(self, store: Store) -> None:
+        await store.commit(Batch([opening(name) for name in ("s", "t")]))
+        for at in range(5):
+            await store.commit(Batch(appends=[append("s", at, b"s", at=1.0), append("t", at, b"t", at=2.0)]))
+        assert [flush.at for flush in await store.flushes(S, after=Offset(0), limit=3)] == [1.0] * 3
+
+    async def test_a_running_log_shows_what_is_appended_later(self, store: Store) -> None:
+        await write(store, "s", [b"0"])
+        assert await store.flushes(S, after=Offset(0), limit=9) == []
+        await store.commit(Batch(appends=[append("s", 1, b"1", at=7.0)]))
+        assert await store.flushes(S, after=Offset(0), limit=9) == [Flush(Offset(1), 1, 1, 7.0)]
+
+    async def test_of_a_log_sealed_after_a_gap_those_before_it_are_known(self, store: Store) -> None:
+        await write(store, "s", [b"0"])
+        await store.commit(Batch(seals=[seal("s", 5)]))
+        assert [flush.offset for flush in await store.flushes(S, after=Offset(-1), limit=9)] == [0]
+        assert await store.flushes(S, after=Offset(0), limit=9) == []
+
+    async def test_those_of_entries_that_were_dropped_are_gone(self, store: Store) -> None:
+        await write_sealed(store, "s", [b"secret", b"more"], [b"rest"], keeps_content=False)
+        for after in (-1, 0, 1):
+            with pytest.raises(StreamGone):
+                await store.flushes(S, after=Offset(after), limit=9)
+        assert await store.flushes(S, after=Offset(2), limit=9) == []
+
+    async def test_an_empty_log_has_none_whether_its_content_would_be_kept_or_not(self, store: Store) -> None:
+        await write_sealed(store, "kept")
+        await write_sealed(store, "dropped", keeps_content=False)
+        assert await store.flushes(StreamId("kept"), after=Offset(-1), limit=9) == []
+        assert await store.flushes(StreamId("dropped"), after=Offset(-1), limit=9) == []
+
+    async def test_an_unknown_log_is_not_found(self, store: Store) -> None:
+        await write(store, "s", [b"0"])
+        await store.erase(S)
+        for name in ("s", "other"):
+            with pytest.raises(StreamNotFound):
+                await store.flushes(StreamId(name), after=Offset(-1), limit=9)
 
 
 class TestKeepsNoContent:
@@ -386,6 +469,39 @@ class TestRecords:
         assert ([found.id for found in page.records], page.has_more) == (["r5", "r3"], True)
         page = await records.newest(owner="ann", state=State.FAILED, limit=2, before=RequestId("r3"))
         assert ([found.id for found in page.records], page.has_more) == (["r1"], False)
+
+    async def test_what_a_client_perceived_is_added_once_to_the_record_of_an_ended_stream(
+        self, records: Records
+    ) -> None:
+        ended = record("r1", stream_id="s", state=State.TRUNCATED, cause=Cause.UPSTREAM_CLOSED, completion_tokens=7)
+        await records.save(
+            [ended, record("r2", 2.0, stream_id="s", state=State.COMPLETED), record("r3", stream_id="t")]
+        )
+        first, second = Perceived(total_ms=12.5, transport="fetch"), Perceived(transport="websocket")
+        assert await records.add_perceived(S, first) == ended
+        kept = msgspec.structs.replace(ended, perceived=first)
+        assert await records.add_perceived(S, second) == kept
+        assert [found.perceived for found in await records.of_stream(S)] == [first, None]
+        assert await records.get(RequestId("r1")) == kept
+        assert (await records.newest(owner="ann", state=State.TRUNCATED)).records == [kept]
+        assert await records.get(RequestId("r3")) == record("r3", stream_id="t")
+
+    async def test_nothing_is_added_to_the_record_of_an_open_stream_or_of_none(self, records: Records) -> None:
+        running = record("r1", stream_id="s", state=State.IN_PROGRESS)
+        await records.save([running])
+        assert await records.add_perceived(S, Perceived(transport="fetch")) == running
+        assert await records.get(RequestId("r1")) == running
+        assert await records.add_perceived(StreamId("t"), Perceived(transport="fetch")) is None
+
+    async def test_what_is_added_comes_after_what_was_saved_or_forgotten_before(self, records: Records) -> None:
+        await records.save([record("r1", stream_id="s", state=State.IN_PROGRESS)])
+        ended = record("r1", stream_id="s", state=State.COMPLETED, cause=Cause.STOP)
+        saving = records.save([ended])
+        assert await records.add_perceived(S, Perceived(transport="fetch")) == ended
+        await saving
+        _, found = await asyncio.gather(records.forget(S), records.add_perceived(S, Perceived(transport="fetch")))
+        assert found is None
+        assert await records.of_stream(S) == []
 
     async def test_a_stream_can_be_forgotten(self, records: Records) -> None:
         await records.save([record("r1", stream_id="s"), record("r2", stream_id="s"), record("r3", stream_id="t")])

@@ -5,6 +5,7 @@ from tests.stores.kit import append, opening, read_all, record, write, write_sea
 
 from headrace.errors import StreamGone
 from headrace.stores.memory import LOG_BYTES, MemoryRecords, MemoryStore
+from headrace.stream.segment import Flush
 from headrace.stream.store import Batch
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import State
@@ -42,6 +43,19 @@ async def test_the_oldest_segments_of_open_logs_give_way_when_nothing_sealed_is_
     assert await read_all(store, "b") == [b"b" * 100, b"c" * 100]
     await store.commit(Batch(appends=[append("a", 2, b"e" * 100)]))
     assert await read_all(store, "b", after=0) == [b"c" * 100]
+
+
+async def test_flushes_are_gone_exactly_where_one_that_was_evicted_is_asked_for() -> None:
+    store = MemoryStore(max_bytes=LOG_BYTES + 250)
+    await write(store, "s", [b"a" * 50] * 2, [b"b" * 100], [b"c" * 100])
+    await store.commit(Batch(appends=[append("s", 4, b"d" * 100, at=1.5)]))
+    s = StreamId("s")
+    for after in (-1, 0, 1):
+        with pytest.raises(StreamGone):
+            await store.flushes(s, after=Offset(after), limit=9)
+    # The second began at 2: whoever has been told of it misses nothing.
+    assert [flush.offset for flush in await store.flushes(s, after=Offset(2), limit=9)] == [3, 4]
+    assert await store.flushes(s, after=Offset(3), limit=9) == [Flush(Offset(4), 1, 100, 1.5)]
 
 
 async def test_open_logs_give_way_after_sealed_ones_are_gone_altogether() -> None:

@@ -27,10 +27,12 @@ from tests.stores.kit import (
     write,
     write_sealed,
 )
+from tests.stores.version_1 import write_version_1
 
-from headrace.errors import StoreError, StreamNotFound
-from headrace.stores.sqlite import SqliteDatabase, checkpoint, logs
+from headrace.errors import StoreError, StreamGone, StreamNotFound
+from headrace.stores.sqlite import SqliteDatabase, checkpoint, logs, schema
 from headrace.stores.sqlite.chains import LogReader
+from headrace.stream.segment import Flush
 from headrace.stream.store import Batch, OpenLog, Store
 from headrace.types.ids import Offset, RequestId, StreamId
 
@@ -403,6 +405,77 @@ class TestFile:
                 pass
 
 
+class TestFileOfVersion1:
+    @pytest.fixture
+    def old(self, path: Path) -> Path:
+        write_version_1(path, {"done": [b"{}", b"[1]"], "s": [b"0", b"1"]}, ended=["done"])
+        return path
+
+    async def test_its_logs_are_read_and_their_times_are_not_known(self, old: Path) -> None:
+        async with SqliteDatabase(old) as database:
+            store = database.store
+            assert await read_all(store, "done") == [b"{}", b"[1]"]
+            assert await store.flushes(StreamId("done"), after=Offset(-1), limit=9) == [
+                Flush(Offset(0), 1, 2, None),
+                Flush(Offset(1), 1, 3, None),
+            ]
+        assert query(old, "PRAGMA user_version") == [2]
+
+    async def test_a_log_in_it_is_gone_on_with_and_later_times_are_known(self, old: Path) -> None:
+        async with SqliteDatabase(old) as database:
+            store = database.store
+            assert await store.claim("node-a", lease_s=10.0, now=0.0) == [
+                OpenLog(stream_id=S, epoch=2, entries=Offset(2))
+            ]
+            batch = Batch(appends=[append("s", 2, b"2", epoch=2, at=9.5)], seals=[seal("s", 3, epoch=2)])
+            await store.commit(batch)
+            await write_sealed(store, "new", [b"x"])
+        async with SqliteDatabase(old) as database:
+            assert await read_all(database.store, "s") == [b"0", b"1", b"2"]
+            assert await read_all(database.store, "new") == [b"x"]
+            flushes = await database.store.flushes(S, after=Offset(-1), limit=9)
+            assert [flush.at for flush in flushes] == [None, None, 9.5]
+
+    async def test_its_logs_are_trimmed_and_erased(self, old: Path) -> None:
+        async with SqliteDatabase(old) as database:
+            store = database.store
+            assert await store.trim(ended_before=1e9, max_bytes=PAGE) == 1
+            with pytest.raises(StreamNotFound):
+                await store.flushes(StreamId("done"), after=Offset(-1), limit=9)
+            assert await store.erase(S)
+        assert query(old, "SELECT count(*) FROM segment") == [0]
+
+    async def test_a_command_refuses_it_and_leaves_it_to_the_server_that_may_run(self, old: Path) -> None:
+        with pytest.raises(StoreError, match=r"older Headrace \(schema 1\).*headrace serve"):
+            async with SqliteDatabase(old, exclusive=False):
+                pass
+        assert query(old, "PRAGMA user_version") == [1]
+        async with SqliteDatabase(old), SqliteDatabase(old, exclusive=False) as command:
+            assert await read_all(command.store, "s") == [b"0", b"1"]
+
+    async def test_a_change_of_schema_that_fails_leaves_it_as_it_was(
+        self, old: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+        monkeypatch.setattr(schema, "_MIGRATIONS", {**schema._MIGRATIONS, 2: "ALTER TABLE missing ADD COLUMN x"})
+        with pytest.raises(StoreError, match="missing"):
+            async with SqliteDatabase(old):
+                pass
+        monkeypatch.undo()
+        assert query(old, "PRAGMA user_version") == [1]
+        assert "taken_at" not in query(old, "SELECT name FROM pragma_table_info('segment')")
+        async with SqliteDatabase(old) as database:
+            assert await read_all(database.store, "s") == [b"0", b"1"]
+
+    async def test_version_1_refuses_a_file_of_this_version(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with SqliteDatabase(path):
+            pass
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+        with pytest.raises(StoreError, match=r"newer Headrace \(schema 2; this one knows 1\)"):
+            async with SqliteDatabase(path):
+                pass
+
+
 class TestCommandBesideTheServer:
     async def test_it_sees_open_logs_and_can_ask_for_their_end(self, path: Path) -> None:
         async with SqliteDatabase(path) as server, SqliteDatabase(path, exclusive=False) as command:
@@ -482,6 +555,42 @@ class TestReading:
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 assert lines_of(reader.read(connection, S, Offset(-1), PAGE)) == [b"0", b"1"]
 
+    async def test_a_page_of_flushes_costs_as_much_in_a_long_log_as_in_a_short_one(self, path: Path) -> None:
+        costs = []
+        async with SqliteDatabase(path) as database:
+            for length in (500, 20_000):
+                name = f"s{length}"
+                await database.store.commit(Batch([opening(name)], [append(name, at, b"{}") for at in range(length)]))
+                await database.store.flushes(StreamId(name), after=Offset(-1), limit=1)  # the chain is walked once
+                async with steps(database) as counted:
+                    for after in (-1, length // 2, length - 101):
+                        page = await database.store.flushes(StreamId(name), after=Offset(after), limit=100)
+                        assert [flush.offset for flush in page] == list(range(after + 1, after + 101))
+                costs.append(counted.steps)
+        assert costs[1] < 1.5 * costs[0]
+
+    @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads are counted by Linux")
+    async def test_flushes_of_long_segments_are_told_without_reading_them(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await database.store.commit(Batch([opening("s")]))
+            for at in range(50):
+                await database.store.commit(Batch(appends=[append("s", at, b"x" * 400_000, at=1.5)]))
+        async with SqliteDatabase(path) as database:
+            before = read_bytes()
+            flushes = await database.store.flushes(S, after=Offset(-1), limit=99)
+            assert [(flush.bytes, flush.at) for flush in flushes] == [(400_000, 1.5)] * 50
+            assert read_bytes() - before < 1_000_000
+            await read_all(database.store, "s")
+            assert read_bytes() - before > 20_000_000
+
+    async def test_flushes_of_a_chain_that_is_known_are_gone_with_the_content(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await write(database.store, "s", [b"0"], [b"1"], keeps_content=False)
+            assert len(await database.store.flushes(S, after=Offset(-1), limit=9)) == 2
+            await database.store.commit(Batch(seals=[seal("s", 2)]))
+            with pytest.raises(StreamGone):
+                await database.store.flushes(S, after=Offset(-1), limit=9)
+
     async def test_chains_of_many_logs_are_forgotten_and_walked_again(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -496,6 +605,11 @@ class TestReading:
                     assert lines_of(page) == [b"%d" % at]
             assert len(database.store._logs._chains) == 1
             assert database.store._logs._chain_segments == 4
+
+
+def read_bytes() -> int:
+    """Return how many bytes this process has read, from wherever."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 class Counter:

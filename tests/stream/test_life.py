@@ -110,7 +110,13 @@ class StreamLife(RuleBasedStateMachine):
         store, records = self.database.store, self.database.records
         await recover(store, records, node="node", lease_s=30, wall_time=lambda: 1.0)
         self.committer = Committer(
-            store, records, commit_wait_s=1, observer=Observer(), clock=self.clock, loop=self.loop
+            store,
+            records,
+            commit_wait_s=1,
+            observer=Observer(),
+            clock=self.clock,
+            wall_time=lambda: 1.0,
+            loop=self.loop,
         )
 
     def wait_until_allowed(self) -> None:

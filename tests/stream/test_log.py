@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.stream.log import StreamLog
+from headrace.stream.segment import Flush
 from headrace.stream.state import IllegalTransition
 from headrace.stream.store import Lease
 from headrace.types.ids import Offset, StreamId
@@ -182,3 +183,33 @@ def test_any_window_size_reads_the_same_entries(runs: list[list[bytes]], start: 
         read += [line for segment in segments for line in segment.data.split(b"\n")]
         position = segments[-1].next
     assert read == lines[start:]
+
+
+def test_bytes_are_those_of_the_json_however_it_was_gathered() -> None:
+    one, many = new_log(), new_log()
+    add(one, b"00", b"1", b"222")
+    for line in (b"00", b"1", b"222"):
+        add(many, line)
+    assert one.bytes == many.bytes == 6
+    assert one.published_bytes == 0
+    for log in (one, many):
+        log.publish(log.take())
+    assert one.published_bytes == many.published_bytes == 6
+
+
+def test_flushes_are_what_was_published_and_is_still_in_memory_with_the_time_it_was_taken() -> None:
+    log, reader = new_log(), Reader()
+    log.follow(reader)
+    for at, lines in ((1.5, [b"0", b"11"]), (2.5, [b"2"]), (3.5, [b"3"])):
+        add(log, *lines)
+        log.publish(log.take(at))
+    add(log, b"unpublished")
+    assert log.flushes(after=Offset(-1), limit=9) == [
+        Flush(Offset(0), 2, 3, 1.5),
+        Flush(Offset(2), 1, 1, 2.5),
+        Flush(Offset(3), 1, 1, 3.5),
+    ]
+    assert [flush.offset for flush in log.flushes(after=Offset(0), limit=1)] == [2]
+    reader.position = Offset(3)
+    log.trim()
+    assert [flush.offset for flush in log.flushes(after=Offset(-1), limit=9)] == [3]

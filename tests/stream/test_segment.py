@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.types.ids import Offset
 
 
@@ -37,3 +37,15 @@ def test_head_keeps_the_first_entries_that_fit_and_at_least_one(lines: list[byte
     assert kept == lines[: len(kept)]
     assert len(part.data) <= max_bytes or part.count == 1
     assert part is segment or len(part.data) + 1 + len(lines[len(kept)]) > max_bytes
+
+
+def test_every_part_of_a_segment_has_the_time_of_the_whole() -> None:
+    segment = Segment(Offset(5), 3, b"a\nb\nc", 7.5)
+    parts = [segment.since(Offset(6)), segment.first_entries(1), segment.head(1)]
+    assert [(part.first, part.count, part.taken_at) for part in parts] == [(6, 2, 7.5), (5, 1, 7.5), (5, 1, 7.5)]
+
+
+@given(lines=st.lists(st.binary().filter(lambda line: b"\n" not in line), min_size=1))
+def test_a_flush_counts_the_json_and_not_what_stands_between(lines: list[bytes]) -> None:
+    segment = Segment(Offset(2), len(lines), b"\n".join(lines), 7.5)
+    assert segment.flush == Flush(Offset(2), len(lines), sum(len(line) for line in lines), 7.5)

@@ -18,9 +18,11 @@ ENDPOINTS = (
     "DELETE /v1/streams/{stream_id}",
     "GET /v1/streams/{stream_id}/events",
     "POST /v1/streams/{stream_id}/cancel",
+    "POST /v1/streams/{stream_id}/perceived",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    "GET /",
 )
 METRICS = (
     "headrace_streams_total",
@@ -103,7 +105,7 @@ def test_a_body_in_chunks_is_taken(relay: Relay) -> None:
     assert answer.json["choices"][0]["message"]["content"] == "whole"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/embeddings", "/v1/streams/", "/v1/chat/completions/"])
+@pytest.mark.parametrize("path", ["/v2", "/v1", "/v1/embeddings", "/v1/streams/", "/v1/chat/completions/"])
 def test_an_unknown_endpoint_names_those_that_exist(relay: Relay, path: str) -> None:
     answer = ask(relay.port, "GET", path)
     assert (answer.status, answer.error["code"]) == (404, "endpoint_not_found")

@@ -16,8 +16,11 @@ from headrace.http.eventsource import get_completion_stream, issue_ticket, post_
 from headrace.http.exchange import Exchange
 from headrace.http.health import healthz, metrics, models, readyz
 from headrace.http.node import Node
+from headrace.http.page import show_page
+from headrace.http.perceived import report_perceived
 from headrace.http.socket import serve_socket
 from headrace.http.streams import cancel_stream, erase_stream, follow_stream, list_streams, show_stream
+from headrace.http.timeline import show_timeline
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +47,14 @@ ROUTES = (
     Route("GET", "/v1/streams/{stream_id}", show_stream),
     Route("DELETE", "/v1/streams/{stream_id}", erase_stream),
     Route("GET", "/v1/streams/{stream_id}/events", follow_stream),
+    Route("GET", "/v1/streams/{stream_id}/timeline", show_timeline),
     Route("POST", "/v1/streams/{stream_id}/cancel", cancel_stream),
+    Route("POST", "/v1/streams/{stream_id}/perceived", report_perceived),
     Route("GET", "/healthz", healthz),
     Route("GET", "/readyz", readyz),
     Route("GET", "/metrics", metrics),
+    # HEAD is not answered as GET everywhere: a GET of the EventSource route starts a stream.
+    *(Route(method, path, show_page) for path in ("/", "/favicon.svg", "/assets/{name}") for method in ("GET", "HEAD")),
 )
 
 

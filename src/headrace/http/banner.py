@@ -5,6 +5,8 @@ from __future__ import annotations
 _TEXT = """\
 Headrace {version} listens on {url}
 
+  In a browser: {url}/
+
   curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
 

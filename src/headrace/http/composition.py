@@ -10,6 +10,7 @@ from headrace.delivery.options import DeliveryOptions
 from headrace.engines.embedded import MODEL_NAME, EmbeddedEngine
 from headrace.engines.openai import OpenAIEngine
 from headrace.errors import SettingsError
+from headrace.http.assets import FOLDER, Assets
 from headrace.http.node import Node, system_clocks
 from headrace.observe.metrics import Metrics
 from headrace.policy.tickets import Tickets
@@ -116,6 +117,7 @@ async def assembled_node(
             options=DeliveryOptions(coalesce_tokens=settings.stream.coalesce_tokens, merge=settings.stream.merge),
             compress=settings.stream.compress,
             retry_ms=settings.stream.retry_ms,
+            assets=Assets.read(FOLDER),
         )
 
 
@@ -130,6 +132,7 @@ def _driver(
         commit_wait_s=settings.timeouts.commit_wait_s,
         observer=metrics,
         clock=clocks.monotonic_s,
+        wall_time=clocks.wall_time,
         loop=loop,
     )
     tick = Tick(

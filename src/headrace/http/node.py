@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from headrace.delivery.consumer import Consumer
 from headrace.delivery.options import DeliveryOptions
 from headrace.delivery.uptake import Peer
+from headrace.http.assets import Assets
 from headrace.observe.metrics import Metrics
 from headrace.policy.limits import Limits
 from headrace.policy.tickets import Tickets
@@ -61,6 +62,8 @@ class Node:
     """What clients get that do not ask otherwise."""
     compress: bool
     retry_ms: int
+    assets: Assets
+    """The files of the page."""
 
     @property
     def default_model(self) -> str | None:

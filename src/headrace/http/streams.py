@@ -18,7 +18,7 @@ from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, Durability, End, State, TokenSource
-from headrace.types.record import Record
+from headrace.types.record import Perceived, Record
 
 MAX_PAGE = 100
 """Most streams in one list."""
@@ -49,6 +49,12 @@ class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     malformed_chunks: int
     durability: Durability
     message: str | None
+    consumers: int
+    """Clients that follow it now; 0 once it has ended."""
+    lag: int
+    """Entries that the slowest of them has not been given yet."""
+    perceived: Perceived | None
+    """What its client reported after the end."""
 
 
 class StreamList(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,22 +82,22 @@ async def list_streams(exchange: Exchange) -> None:
 
 async def show_stream(exchange: Exchange) -> None:
     """``GET /v1/streams/{id}``."""
-    await exchange.respond_json(await _found_view(exchange.node, _stream_id(exchange)))
+    await exchange.respond_json(await found_view(exchange.node, stream_id_in_path(exchange)))
 
 
 async def cancel_stream(exchange: Exchange) -> None:
     """``POST /v1/streams/{id}/cancel``: stops the engine now. One that has ended stays as it is."""
-    node, stream_id = exchange.node, _stream_id(exchange)
+    node, stream_id = exchange.node, stream_id_in_path(exchange)
     pump = node.supervisor.find(stream_id)
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "stopped by request")
         await _published(exchange, pump.log)
-    await exchange.respond_json(await _found_view(node, stream_id))
+    await exchange.respond_json(await found_view(node, stream_id))
 
 
 async def erase_stream(exchange: Exchange) -> None:
     """``DELETE /v1/streams/{id}``: stops it, then removes every trace of it."""
-    node, stream_id = exchange.node, _stream_id(exchange)
+    node, stream_id = exchange.node, stream_id_in_path(exchange)
     pump = node.supervisor.find(stream_id)
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "erased by request")
@@ -101,14 +107,14 @@ async def erase_stream(exchange: Exchange) -> None:
     erased = await node.store.erase(stream_id)
     forgotten = await node.records.forget(stream_id)
     if not was_here and not erased and not forgotten:
-        raise _not_found(stream_id)
+        raise no_such_stream(stream_id)
     await exchange.start(204, [])
     await exchange.finish()
 
 
 async def follow_stream(exchange: Exchange) -> None:
     """``GET /v1/streams/{id}/events?after=OFFSET``: replay, then follow to the end."""
-    node, stream_id = exchange.node, _stream_id(exchange)
+    node, stream_id = exchange.node, stream_id_in_path(exchange)
     headers, query = exchange.headers(), exchange.query()
     encoder: Encoder = EventsNDJSONEncoder() if accepts_lines(headers.get(b"accept", b"")) else EventsSSEEncoder()
     after = _after(query.get("after"), headers.get(b"last-event-id"))
@@ -172,21 +178,27 @@ async def log_of(node: Node, stream_id: StreamId) -> StreamLog:
         return StreamLog.ended(seal.lease, owner=late.record.owner, entries=seal.entries, end=seal.end)
     stored = await node.store.find(stream_id)
     if stored is None or stored.end is None:
-        raise _not_found(stream_id)
+        raise no_such_stream(stream_id)
     lease = Lease(stream_id, "", 0)
     return StreamLog.ended(lease, owner=stored.owner, entries=stored.entries, end=stored.end)
 
 
-async def _found_view(node: Node, stream_id: StreamId) -> StreamView:
+async def found_view(node: Node, stream_id: StreamId) -> StreamView:
+    """Return a stream as it stands, whether it runs, has ended a moment ago or is in the records only.
+
+    Raises:
+        StreamNotFound: There is none.
+    """
     pump = node.supervisor.find(stream_id)
-    if pump is not None:
+    if pump is not None and pump.log.published_end is None:
         return _view(node, pump.record())
     late = node.supervisor.late(stream_id)
     if late is not None:
         return _view(node, late.record)
+    # Only the records know what a client reported after the end.
     records = await node.records.of_stream(stream_id)
     if not records:
-        raise _not_found(stream_id)
+        raise no_such_stream(stream_id)
     stored = await node.store.find(stream_id)
     return _view(node, records[0], end=stored.end if stored is not None else None)
 
@@ -197,9 +209,12 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
     if late is not None:
         record, end = late.record, late.seal.end
     pump = node.supervisor.find(record.stream_id)
-    entries = record.entries
+    entries, size = record.entries, record.bytes
     if pump is not None:
-        record, end, entries = pump.record(), pump.log.published_end, pump.log.published
+        perceived = record.perceived
+        record, end = pump.record(), pump.log.published_end
+        entries, size = pump.log.published, pump.log.published_bytes
+        record = msgspec.structs.replace(record, perceived=perceived)
         if end is None and record.state.is_terminal:
             # Its end is not committed yet: were the relay killed now, another one would be true afterwards.
             record = msgspec.structs.replace(record, state=State.IN_PROGRESS, cause=None, ended_at=None)
@@ -208,6 +223,7 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
         "completion_tokens": record.completion_tokens,
         "total_tokens": record.prompt_tokens + record.completion_tokens,
     }
+    followers = pump.log.followers if pump is not None and not record.state.is_terminal else ()
     last = entries if record.state.is_terminal else entries - 1
     return StreamView(
         id=record.stream_id,
@@ -223,21 +239,30 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
         ended_at=record.ended_at,
         usage=end.usage if end is not None and end.usage is not None else counted,
         tokens_source=record.tokens_source,
-        bytes=record.bytes,
+        bytes=size,
         malformed_chunks=record.malformed_chunks,
         durability=record.durability,
         message=end.message if end is not None else None,
+        consumers=len(followers),
+        lag=entries - min((follower.position for follower in followers), default=entries),
+        perceived=record.perceived,
     )
 
 
-def _stream_id(exchange: Exchange) -> StreamId:
+def stream_id_in_path(exchange: Exchange) -> StreamId:
+    """Return the id that stands in the path.
+
+    Raises:
+        StreamNotFound: It cannot be one.
+    """
     text = exchange.params["stream_id"]
     if STREAM_ID.fullmatch(text) is None:
-        raise _not_found(text)
+        raise no_such_stream(text)
     return StreamId(text)
 
 
-def _not_found(stream_id: str) -> StreamNotFound:
+def no_such_stream(stream_id: str) -> StreamNotFound:
+    """Return the error that says so."""
     return StreamNotFound(f"there is no stream {stream_id[:64]!r}", param="stream_id")
 
 

@@ -1,7 +1,8 @@
 """Prometheus metrics of one node, in a registry of its own.
 
 Times to first token are measured here from the accepted request to the first entry that bears content, never to the
-role chunk. Labels are states and causes only: bounded whatever peers send.
+role chunk; what clients measured has names of its own. Labels are states, causes and transports only: bounded whatever
+peers send. A model's name is not, where the engine decides which there are.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from headrace.types.outcome import Cause, State
+from headrace.types.record import Perceived
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _TTFT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -70,6 +73,20 @@ class Metrics:
         )
         self._saved_by_merging = saved.labels("merge")
         self._saved_by_compression = saved.labels("compression")
+        self._client_visible = Histogram(
+            "headrace_client_first_visible_token_seconds",
+            "From the request to the first text painted, as clients report it, by transport.",
+            ["transport"],
+            buckets=_TTFT_BUCKETS,
+            registry=self.registry,
+        )
+        self._client_duration = Histogram(
+            "headrace_client_duration_seconds",
+            "From the request to the end, as clients report it, by transport.",
+            ["transport"],
+            buckets=_DURATION_BUCKETS,
+            registry=self.registry,
+        )
 
     def delivered(self, *, entries: int, writes: int, written_bytes: int, merged_bytes: int) -> None:
         """A client was served to the end, or left; see ``headrace.delivery.writer.DeliveryObserver``."""
@@ -81,6 +98,13 @@ class Metrics:
     def compressed(self, saved_bytes: int) -> None:
         """A compressed response ended; nothing is counted when it became longer."""
         self._saved_by_compression.inc(max(0, saved_bytes))
+
+    def perceived(self, perceived: Perceived) -> None:
+        """A client reported what it perceived of a stream."""
+        if perceived.first_visible_ms is not None:
+            self._client_visible.labels(perceived.transport).observe(perceived.first_visible_ms / 1000)
+        if perceived.total_ms is not None:
+            self._client_duration.labels(perceived.transport).observe(perceived.total_ms / 1000)
 
     def started(self) -> None:
         """A stream began."""

@@ -71,6 +71,7 @@ class Committer:
         commit_wait_s: How long a commit may take before its streams are degraded.
         observer: Told of durations and degraded streams.
         clock: Monotonic seconds; the loop's own clock stands still during one round.
+        wall_time: Unix seconds; what is taken keeps the time. Read once a commit.
         loop: The event loop.
     """
 
@@ -82,6 +83,7 @@ class Committer:
         commit_wait_s: float,
         observer: CommitObserver,
         clock: Callable[[], float],
+        wall_time: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._store = store
@@ -89,6 +91,7 @@ class Committer:
         self._commit_wait_s = commit_wait_s
         self._observer = observer
         self._clock = clock
+        self._wall_time = wall_time
         self._loop = loop
         self._in_flight: deque[Job] = deque()
         self._late: dict[StreamId, Late] = {}
@@ -110,8 +113,9 @@ class Committer:
         job = Job(self._clock())
         batch = Batch([], [], [])
         rows: list[Record] = []
+        taken_at = self._wall_time()
         for pump in pumps:
-            taken = pump.log.take()
+            taken = pump.log.take(taken_at)
             if not self.is_healthy and not pump.log.is_degraded:
                 taken = self._degrade(pump, taken)
             if pump.log.is_degraded:

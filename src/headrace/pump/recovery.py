@@ -34,7 +34,7 @@ async def recover(
     closed: list[Record] = []
     seals: list[Seal] = []
     for left in await store.claim(node, lease_s=lease_s, now=now):
-        tokens = await _count_tokens(store, left)
+        tokens, size = await _count(store, left)
         usage = {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens}
         end = End(
             state=State.TRUNCATED,
@@ -53,6 +53,7 @@ async def recover(
                 completion_tokens=tokens,
                 tokens_source=TokenSource.COUNTED,
                 entries=left.entries,
+                bytes=size,
             )
             for record in await records.of_stream(left.stream_id)
         ]
@@ -64,18 +65,19 @@ async def recover(
     return closed
 
 
-async def _count_tokens(store: Store, left: OpenLog) -> int:
-    """Count content-bearing deltas, as the pump would have."""
+async def _count(store: Store, left: OpenLog) -> tuple[int, int]:
+    """Count content-bearing deltas and bytes of JSON, as the pump would have."""
     decode = msgspec.json.Decoder(ChunkView).decode_lines
-    tokens = 0
+    tokens = size = 0
     after = Offset(-1)
     while after < left.entries - 1:
         for segment in await store.read(left.stream_id, after=after, max_bytes=PAGE_BYTES):
             after = Offset(segment.next - 1)
+            size += segment.json_bytes
             try:
                 views = decode(segment.data)
             except msgspec.ValidationError:
                 # Vendors' odd chunks are kept verbatim and not counted here.
                 continue
             tokens += sum(choice.delta.bears_content for view in views for choice in view.choices)
-    return tokens
+    return tokens, size

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from typing import Self
 
+import msgspec
+
 from headrace.errors import StreamGone, StreamNotFound
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.stream.store import Append, Batch, Lease, Opening, OpenLog, RecordPage, Seal, StoredLog
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import End, State
-from headrace.types.record import Record
+from headrace.types.record import Perceived, Record
 
 LOG_BYTES = 512
 """What a log counts towards ``max_bytes`` beside its entries, so that very many empty logs are bounded too."""
@@ -27,8 +29,8 @@ class _Log:
     """One log. ``segments`` may lack the first ones (evicted) and the last ones (a gap in what was committed)."""
 
     __slots__ = (
-        "bytes", "created_at", "end", "ended_at", "entries", "epoch", "has_content", "is_cancel_requested",
-        "keeps_content", "next", "node", "owner", "segments", "stream_id",
+        "bytes", "created_at", "end", "ended_at", "entries", "epoch", "evicted", "has_content",
+        "is_cancel_requested", "keeps_content", "next", "node", "owner", "segments", "stream_id",
     )  # fmt: skip
 
     def __init__(self, opening: Opening) -> None:
@@ -39,6 +41,8 @@ class _Log:
         self.created_at = opening.created_at
         self.keeps_content = opening.keeps_content
         self.segments: list[Segment] = []
+        self.evicted = Offset(-1)
+        """Where the newest segment began that is no longer kept; -1 while all are."""
         self.next = Offset(0)
         self.bytes = 0
         self.has_content = True
@@ -67,6 +71,17 @@ class _Log:
                 break
             page.append(self.segments[later])
         return page
+
+    def flushes(self, after: Offset, limit: int) -> list[Flush]:
+        """Return what is told of the first ``limit`` segments that begin after ``after``.
+
+        Raises:
+            StreamGone: One of them is no longer kept.
+        """
+        if after < self.evicted:
+            raise StreamGone(f"segments after offset {after} of stream {self.stream_id} are no longer kept")
+        start = bisect_right(self.segments, after, key=lambda segment: segment.first)
+        return [segment.flush for segment in self.segments[start : start + limit]]
 
 
 class MemoryStore:
@@ -126,6 +141,12 @@ class MemoryStore:
         if log is None:
             raise StreamNotFound(f"there is no stream {stream_id}")
         return log.since(Offset(after + 1), max_bytes)
+
+    async def flushes(self, stream_id: StreamId, *, after: Offset, limit: int) -> list[Flush]:
+        log = self._logs.get(stream_id)
+        if log is None:
+            raise StreamNotFound(f"there is no stream {stream_id}")
+        return log.flushes(after, limit)
 
     async def claim(self, node: str, *, lease_s: float, now: float) -> list[OpenLog]:
         claimed = []
@@ -202,7 +223,9 @@ class MemoryStore:
                 self._remove(next(iter(self._bare.values())))
             elif self._open_segments:
                 log = self._open_segments.popitem(last=False)[1]
-                size = len(log.segments.pop(0).data)
+                evicted = log.segments.pop(0)
+                log.evicted = evicted.first
+                size = len(evicted.data)
                 log.bytes -= size
                 self._bytes -= size
             else:
@@ -212,6 +235,7 @@ class MemoryStore:
         """Keep the end of a sealed log alone."""
         self._bytes -= log.bytes
         log.bytes = 0
+        log.evicted = Offset(log.entries - 1)
         log.segments.clear()
         log.next = Offset(0)
         log.has_content = False
@@ -271,6 +295,15 @@ class MemoryRecords:
             records = [record for record in records if record.state is state]
         found = nlargest(limit + 1, records, key=_age)
         return RecordPage(found[:limit], has_more=len(found) > limit)
+
+    async def add_perceived(self, stream_id: StreamId, perceived: Perceived) -> Record | None:
+        found = await self.of_stream(stream_id)
+        if not found:
+            return None
+        record = found[0]
+        if record.state.is_terminal and record.perceived is None:
+            self._records[record.id] = msgspec.structs.replace(record, perceived=perceived)
+        return record
 
     async def forget(self, stream_id: StreamId) -> bool:
         doomed = [record.id for record in self._records.values() if record.stream_id == stream_id]

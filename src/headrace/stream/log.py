@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.stream.state import CAUSES, Event, IllegalTransition, after, event_of
 from headrace.stream.store import Lease
 from headrace.types.ids import Offset, StreamId
@@ -65,6 +66,7 @@ class StreamLog:
         "on_followers",
         "owner",
         "published",
+        "published_bytes",
         "published_end",
         "state",
         "tail_bytes",
@@ -83,7 +85,9 @@ class StreamLog:
         self.published = Offset(0)
         """Offset of the next entry to publish."""
         self.bytes = 0
-        """Bytes of JSON appended."""
+        """Bytes of JSON appended, without what stands between entries."""
+        self.published_bytes = 0
+        """Likewise, published."""
         self.end: End | None = None
         """Set once, by ``seal``."""
         self.published_end: End | None = None
@@ -133,7 +137,7 @@ class StreamLog:
         self._appended.append(data)
         self._appended_count += count
         self.appended = Offset(self.appended + count)
-        self.bytes += len(data)
+        self.bytes += len(data) - count + 1
         if bears_content:
             self.has_content = True
 
@@ -162,12 +166,16 @@ class StreamLog:
         """Whether ``take`` would return something."""
         return bool(self._appended) or (self.end is not None and not self._end_taken)
 
-    def take(self) -> Taken:
-        """Return what was appended since the last call, and the end once, when it is sealed."""
+    def take(self, at: float | None = None) -> Taken:
+        """Return what was appended since the last call, and the end once, when it is sealed.
+
+        Args:
+            at: The time now, in Unix seconds; the segment keeps it.
+        """
         segment = None
         if self._appended:
             data = self._appended[0] if len(self._appended) == 1 else b"\n".join(self._appended)
-            segment = Segment(self.taken, self._appended_count, data)
+            segment = Segment(self.taken, self._appended_count, data, at)
             self.taken = self.appended
             self._appended.clear()
             self._appended_count = 0
@@ -183,6 +191,7 @@ class StreamLog:
             self._tail.append(segment)
             self.tail_bytes += len(segment.data)
             self.published = segment.next
+            self.published_bytes += segment.json_bytes
             self.has_published_content = taken.has_content
         if taken.end is not None and self.published_end is None:
             self.published_end = taken.end
@@ -268,3 +277,7 @@ class StreamLog:
             if gathered >= max_bytes:
                 break
         return segments
+
+    def flushes(self, *, after: Offset, limit: int) -> list[Flush]:
+        """Return what is told of the published segments that memory still holds and that begin after ``after``."""
+        return list(islice((segment.flush for segment in self._tail if segment.first > after), limit))

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import msgspec
 
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import End, State
-from headrace.types.record import Record
+from headrace.types.record import Perceived, Record
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +126,18 @@ class Store(AbstractAsyncContextManager["Store"], Protocol):
             StoreError: The backend failed.
         """
 
+    async def flushes(self, stream_id: StreamId, *, after: Offset, limit: int) -> list[Flush]:
+        """Return when segments were committed, oldest first: at most ``limit`` of those that begin after ``after``.
+
+        One flush is one segment as it was appended. It costs time proportional to the page; no entries are read. What
+        was never committed (a gap) is left out.
+
+        Raises:
+            StreamGone: Some segment that begins after ``after`` is no longer kept.
+            StreamNotFound: There is no such log.
+            StoreError: The backend failed.
+        """
+
     async def claim(self, node: str, *, lease_s: float, now: float) -> list[OpenLog]:
         """Take over every open log whose lease ran out at ``now`` or that ``node`` held before it restarted.
 
@@ -172,6 +184,19 @@ class Records(AbstractAsyncContextManager["Records"], Protocol):
         self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
     ) -> RecordPage:
         """Return an owner's records, newest first, those older than ``before`` when it is given."""
+
+    async def add_perceived(self, stream_id: StreamId, perceived: Perceived) -> Record | None:
+        """Add what a client perceived to the oldest record of a stream, if that has ended and holds nothing of the kind.
+
+        Atomic: it sees whatever was handed to ``save`` or ``forget`` before, so it undoes no end, and brings no
+        forgotten record back. A later ``save`` of the record replaces all of it.
+
+        Returns:
+            The record as it was before; None when there is none.
+
+        Raises:
+            StoreError: The backend failed; nothing was added.
+        """
 
     async def forget(self, stream_id: StreamId) -> bool:
         """Remove the records of one stream. False when there were none."""

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from headrace.types.ids import RequestId, StreamId
 from headrace.types.outcome import Cause, Durability, State, TokenSource
+
+MAX_PERCEIVED_MS = 7 * 24 * 3600 * 1000
+"""Longest time that a client may have perceived: a week."""
+
+MAX_RECONNECTS = 1_000_000
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_PERCEIVED_MS)]
+
+ClientTransport = Literal["fetch", "eventsource", "websocket"]
+"""How a client was connected."""
+
+
+class Perceived(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client perceived of one stream. Times are in milliseconds since it asked; None means it never happened."""
+
+    first_byte_ms: Milliseconds | None = None
+    first_token_ms: Milliseconds | None = None
+    """When the first text had been read."""
+    first_visible_ms: Milliseconds | None = None
+    """When the first text had been painted."""
+    tpot_ms: Milliseconds | None = None
+    """Between two tokens on average, the first not counted."""
+    total_ms: Milliseconds | None = None
+    """When the end had been read."""
+    reconnects: Annotated[int, msgspec.Meta(ge=0, le=MAX_RECONNECTS)] = 0
+    """How often a lost connection was resumed."""
+    transport: ClientTransport
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,3 +61,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of JSON in the log."""
     malformed_chunks: int = 0
     durability: Durability = Durability.DURABLE
+    perceived: Perceived | None = None
+    """What its client reported after the end, if it did."""

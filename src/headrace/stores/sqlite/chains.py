@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.stores.sqlite.logs import LiveLog
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.stream.store import StoredLog
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import End
@@ -36,6 +36,16 @@ WITH RECURSIVE chain (id, first, count, prev) AS (
     FROM chain JOIN segment ON segment.id = chain.prev WHERE chain.prev > :known
 )
 SELECT id, first, count FROM chain
+"""
+# length() takes the size of a blob from the row's header and loads none of it: https://sqlite.org/opcode.html#Column.
+_FLUSHES = """
+WITH RECURSIVE chain (first, count, bytes, taken_at, prev) AS (
+    SELECT first, count, length(data), taken_at, prev FROM segment WHERE id = :last
+    UNION ALL
+    SELECT segment.first, segment.count, length(segment.data), segment.taken_at, segment.prev
+    FROM chain JOIN segment ON segment.id = chain.prev WHERE chain.prev >= :first
+)
+SELECT first, count, bytes - count + 1, taken_at FROM chain
 """
 _SCAN = "SELECT id, first, count FROM segment WHERE id > :known AND log = :key ORDER BY id"
 
@@ -120,6 +130,19 @@ class LogReader:
             return []
         raise StreamGone(f"entry {offset} of stream {stream_id} is no longer kept")
 
+    def flushes(self, connection: sqlite3.Connection, stream_id: StreamId, after: Offset, limit: int) -> list[Flush]:
+        """Return when a page of segments was committed; see ``Store.flushes``."""
+        live = self._live(stream_id)  # before the snapshot, as above
+        with _snapshot(connection):
+            row = _row(connection, stream_id)
+            if row is None:
+                raise StreamNotFound(f"there is no stream {stream_id}")
+            if row.entries is not None and after >= row.entries - 1:
+                return []
+            if row.has_content == 0:
+                raise StreamGone(f"segments after offset {after} of stream {stream_id} are no longer kept")
+            return _flushes(connection, self._chain(connection, stream_id, row, live), after, limit)
+
     def _chain(self, connection: sqlite3.Connection, stream_id: StreamId, row: _LogRow, live: LiveLog | None) -> _Chain:
         """Return the whole chain of a log, walking only the part that is new."""
         name = (stream_id, row.key, row.created_at)
@@ -155,7 +178,7 @@ def _page(connection: sqlite3.Connection, chain: _Chain, offset: Offset, max_byt
     page: list[Segment] = []
     room = max_bytes
     for index in range(bisect_right(chain.first, offset) - 1, len(chain.ids)):
-        sql = "SELECT first, count, data FROM segment WHERE id = ?"
+        sql = "SELECT first, count, data, taken_at FROM segment WHERE id = ?"
         segment = Segment(*connection.execute(sql, (chain.ids[index],)).fetchone())
         if not page:
             segment = segment.since(offset)
@@ -164,6 +187,15 @@ def _page(connection: sqlite3.Connection, chain: _Chain, offset: Offset, max_byt
             break
         page.append(segment)
     return page
+
+
+def _flushes(connection: sqlite3.Connection, chain: _Chain, after: Offset, limit: int) -> list[Flush]:
+    start = bisect_right(chain.first, after)
+    ids = chain.ids[start : start + limit]
+    if not ids:
+        return []
+    rows = connection.execute(_FLUSHES, {"first": ids[0], "last": ids[-1]}).fetchall()
+    return [Flush(*row) for row in reversed(rows)]
 
 
 @contextmanager

@@ -95,7 +95,7 @@ class SqliteDatabase:
                 lock = ServingLock(self._path)
                 await asyncio.to_thread(lock.acquire)
                 stack.callback(lock.release)
-            await asyncio.to_thread(prepare, self._path, create=self._exclusive)
+            await asyncio.to_thread(prepare, self._path, exclusive=self._exclusive)
             await asyncio.to_thread(self._checkpointer.start)
             stack.push_async_callback(asyncio.to_thread, self._checkpointer.close)
             for reader in (self._log_reader, self._record_reader):

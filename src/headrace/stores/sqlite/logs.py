@@ -27,7 +27,7 @@ SWEEP_SEGMENTS = 2048
 TRIM_LOGS = 256
 """How many logs one transaction of ``trim`` drops at most."""
 
-_SEGMENTS = RowStatement("INSERT INTO segment VALUES", 6)
+_SEGMENTS = RowStatement("INSERT INTO segment (id, log, first, count, prev, taken_at, data) VALUES", 7)
 _OPENINGS = RowStatement(
     "INSERT INTO log (id, stream_id, owner, node, epoch, created_at, keeps_content, segment_floor) VALUES",
     8,
@@ -240,13 +240,13 @@ class LogTables:
         for append in appends:
             stream_id = append.lease.stream_id
             segment = append.segment
-            first, count, data = segment.first, segment.count, segment.data
+            first, count, data, taken_at = segment.first, segment.count, segment.data, segment.taken_at
             log = staged[stream_id] if stream_id in staged else live.get(stream_id)
             if log is None:
                 log = self._held(connection, append.lease)
             if log is None or log.epoch != append.lease.epoch or log.next != first:
                 continue
-            values += (segment_id, log.key, first, count, log.tail, data)
+            values += (segment_id, log.key, first, count, log.tail, taken_at, data)
             staged[stream_id] = LiveLog(
                 log.key, log.epoch, Offset(first + count), segment_id, log.bytes + len(data), log.keeps_content
             )

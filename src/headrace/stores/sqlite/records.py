@@ -16,11 +16,12 @@ from headrace.stores.sqlite.writer import Lane, Writer
 from headrace.stream.store import RecordPage
 from headrace.types.ids import RequestId, StreamId
 from headrace.types.outcome import State
-from headrace.types.record import Record
+from headrace.types.record import Perceived, Record
 
 TRIM_RECORDS = 500
 """How many records one transaction of ``trim`` drops at most."""
 
+_OF_STREAM = "SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id"
 _SAVES = RowStatement("INSERT OR REPLACE INTO record VALUES", 8)
 
 _decode = msgspec.json.Decoder(Record).decode
@@ -59,7 +60,7 @@ class SqliteRecords:
         return found[0] if found else None
 
     async def of_stream(self, stream_id: StreamId) -> list[Record]:
-        return await self._select("SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id", stream_id)
+        return await self._select(_OF_STREAM, stream_id)
 
     async def newest(
         self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
@@ -74,6 +75,9 @@ class SqliteRecords:
         sql += " ORDER BY accepted_at DESC, id DESC LIMIT ?"
         found = await self._select(sql, *values, limit + 1)
         return RecordPage(found[:limit], has_more=len(found) > limit)
+
+    async def add_perceived(self, stream_id: StreamId, perceived: Perceived) -> Record | None:
+        return await self._writer.submit(partial(_add_perceived, stream_id=stream_id, perceived=perceived))
 
     async def forget(self, stream_id: StreamId) -> bool:
         sql = "DELETE FROM record WHERE stream_id = ?"
@@ -103,3 +107,13 @@ def _save(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
         values += (record.id, record.stream_id, record.owner, record.accepted_at)
         values += (record.state.is_terminal, record.state.value, record.model, _encode(record))
     _SAVES.run(connection, values)
+
+
+def _add_perceived(connection: sqlite3.Connection, stream_id: StreamId, perceived: Perceived) -> Record | None:
+    row = connection.execute(_OF_STREAM, (stream_id,)).fetchone()
+    if row is None:
+        return None
+    record = _decode(row[0])
+    if record.state.is_terminal and record.perceived is None:
+        _save(connection, [msgspec.structs.replace(record, perceived=perceived)])
+    return record

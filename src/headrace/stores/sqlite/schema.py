@@ -15,7 +15,7 @@ from pathlib import Path
 from headrace.errors import StoreError
 from headrace.stores.sqlite.faults import store_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 4096
 WRITE_LOCK_WAIT_S = 5.0
 """How long a write waits for a command of another process that is writing."""
@@ -46,6 +46,8 @@ CREATE TABLE segment (
     first INTEGER NOT NULL,
     count INTEGER NOT NULL,
     prev INTEGER NOT NULL,
+    taken_at REAL,                    -- Unix seconds; null: written by version 1. Before data: what stands behind a
+                                      -- blob can only be read by way of all its pages
     data BLOB NOT NULL
 );
 CREATE TABLE garbage (
@@ -71,34 +73,53 @@ CREATE INDEX record_age ON record (accepted_at);
 """
 
 
-def prepare(path: Path, *, create: bool) -> None:
+_MIGRATIONS = {
+    1: "ALTER TABLE segment ADD COLUMN taken_at REAL",
+}
+"""What turns a file of one version into one of the next. Each takes the same time whatever the file holds, and
+columns are named in all statements, since an added one stands last."""
+
+
+def prepare(path: Path, *, exclusive: bool) -> None:
     """Make sure that the file exists and has this version's tables.
 
     Args:
         path: The database file. Created readable and writable by its owner alone; SQLite gives the files beside it
             (``-wal``, ``-shm``) the same mode.
-        create: Whether a missing file is made or refused.
+        exclusive: Whether nobody else serves from the file: a missing one is then made, and one of an older version
+            brought up to date, under which an older process could not go on. Otherwise both are refused.
 
     Raises:
-        StoreError: The file is missing, cannot be opened, is no Headrace database, or is a newer version's.
+        StoreError: The file is missing, cannot be opened, is no Headrace database, or is another version's.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if exclusive else 0), 0o600))
     except OSError as error:
         raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
     try:
         with closing(_open(path)) as connection:
-            _create_tables(connection, path)
+            _bring_up_to_date(connection, path, exclusive=exclusive)
     except sqlite3.Error as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
 
 
-def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, *, exclusive: bool) -> None:
     version = _number(connection, "PRAGMA user_version")
     if version == SCHEMA_VERSION:
         return
     if version > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer Headrace (schema {version}; this one knows {SCHEMA_VERSION})")
+    if version == 0:
+        _create_tables(connection, path)
+    elif exclusive:
+        _migrate(connection)
+    else:
+        raise StoreError(
+            f"{path} was written by an older Headrace (schema {version}); `headrace serve` of this one brings it up to date"
+        )
+
+
+def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     if _number(connection, "SELECT count(*) FROM sqlite_schema"):
         raise StoreError(f"{path} is not a Headrace database")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -107,6 +128,15 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
         for statement in _TABLES.split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older file up to date, all of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    for version in range(_number(connection, "PRAGMA user_version"), SCHEMA_VERSION):
+        connection.execute(_MIGRATIONS[version])
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 

@@ -11,7 +11,7 @@ from headrace.stores.sqlite.chains import LogReader
 from headrace.stores.sqlite.logs import LogTables
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.writer import Lane, Writer
-from headrace.stream.segment import Segment
+from headrace.stream.segment import Flush, Segment
 from headrace.stream.store import Batch, OpenLog, StoredLog
 from headrace.types.ids import Offset, StreamId
 
@@ -59,6 +59,9 @@ class SqliteStore:
 
     async def read(self, stream_id: StreamId, *, after: Offset, max_bytes: int) -> list[Segment]:
         return await self._reader.run(partial(self._logs.read, stream_id=stream_id, after=after, max_bytes=max_bytes))
+
+    async def flushes(self, stream_id: StreamId, *, after: Offset, limit: int) -> list[Flush]:
+        return await self._reader.run(partial(self._logs.flushes, stream_id=stream_id, after=after, limit=limit))
 
     async def claim(self, node: str, *, lease_s: float, now: float) -> list[OpenLog]:
         """Take over open logs; a node does this once, when it starts, because it claims its own too."""
