@@ -28,7 +28,7 @@ async def test_a_stream_ends_in_done_and_names_itself() -> None:
         assert reply.body.endswith(b"data: [DONE]\n\n")
         assert b"\nid:" not in reply.body
         assert reply.headers["content-type"].startswith("text/event-stream")
-        assert reply.headers["cache-control"] == "no-cache, no-transform"
+        assert reply.headers["cache-control"] == "no-store, no-transform"
         assert reply.headers["x-accel-buffering"] == "no"
         assert reply.headers["x-request-id"]
         shown = await relay.call("GET", f"/v1/streams/{reply.headers['headrace-stream-id']}")

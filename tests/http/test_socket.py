@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from tests.node import InProcess, node_in_process
 from websockets.frames import Frame
@@ -183,6 +184,17 @@ async def test_a_lost_connection_leaves_streams_that_another_one_resumes() -> No
             wire.say(type="resume", stream="s", after=first[-1]["offset"])
             rest = (await wire.until_end("s"))["s"]
         assert text_of(first) + text_of(rest) == "one two three four"
+
+
+@pytest.mark.parametrize(("linger", "lingers"), [(True, True), (False, False), (0, False), (5, True)])
+async def test_a_stream_lingers_as_long_as_it_was_told(linger: float | bool, lingers: bool) -> None:
+    engine = ScriptedEngine()
+    timeouts = msgspec.structs.replace(TIMEOUTS, linger_s=30, reconnect_s=0)
+    async with node_in_process(engine=engine, timeouts=timeouts) as relay:
+        async with connected(relay) as wire:
+            wire.start("s", simulate={"itl_ms": 10, "tokens": 1000}, linger=linger)
+            await wire.hear()
+        assert engine.active() == lingers
 
 
 async def test_detach_lets_go_of_one_stream() -> None:

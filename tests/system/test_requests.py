@@ -32,7 +32,7 @@ METRICS = (
     "headrace_commit_seconds_count",
     "headrace_requests_rejected_total",
 )
-NO_BUFFERING = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+NO_BUFFERING = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
 def chat_fields(**fields: Any) -> bytes:

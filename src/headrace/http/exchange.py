@@ -20,10 +20,11 @@ from headrace.protocol.errors import error_body
 from headrace.types.outcome import Cause
 
 NO_BUFFERING: Headers = [
-    (b"cache-control", b"no-cache, no-transform"),
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-"""What keeps proxies from holding a stream back."""
+"""What keeps proxies from holding a stream back, and Chromium from reading ahead of a page that takes nothing: unless it
+must not store an answer, it reads all of it into memory."""
 
 
 class NoPeer:

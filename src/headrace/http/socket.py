@@ -289,11 +289,15 @@ class Socket:
             raise Overloaded(f"{most} streams are followed here, which is limits.max_connection_streams")
 
     def _linger_s(self, message: Start) -> float | None:
-        linger_s = self._node.timeouts.reconnect_s if message.linger is None else message.linger
+        timeouts, asked = self._node.timeouts, message.linger
+        if asked is None:
+            return timeouts.reconnect_s or None
+        if asked is True:
+            return timeouts.linger_s or None
         most = self._node.limits.max_linger_s
-        if linger_s > most:
-            raise ClientRequestError(f"linger must be seconds between 0 and {most:g}", param="linger")
-        return linger_s or None
+        if asked > most:
+            raise ClientRequestError(f"linger must be seconds between 0 and {most:g}, or true", param="linger")
+        return asked or None
 
     # --- what the client gets
 

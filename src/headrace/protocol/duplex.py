@@ -52,8 +52,9 @@ class Start(_Following, frozen=True, kw_only=True, tag="start"):
 
     request: dict[str, msgspec.Raw]
     """A chat completion request; ``stream`` in it is ignored."""
-    linger: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    """Seconds for which the stream goes on when nobody follows it; null: ``timeouts.reconnect``."""
+    linger: Annotated[float, msgspec.Meta(ge=0)] | bool | None = None
+    """Seconds for which the stream goes on when nobody follows it; true: ``timeouts.linger``, false: not at all, null:
+    ``timeouts.reconnect``."""
 
 
 class Resume(_Following, frozen=True, kw_only=True, tag="resume"):
