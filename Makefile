@@ -4,12 +4,15 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench lock clean
+.PHONY: help run test check fix page bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml requirements.lock
+# With the Node of $(VENV)/ready-node before the machine's own.
+WITH_NODE := PATH="$(abspath $(BIN)):$$PATH"
+NPM := $(WITH_NODE) npm --prefix web
 
 # More arguments for what is run: make run ARGS="--port 8081", make test ARGS="-k cancel".
 ARGS ?=
@@ -23,36 +26,48 @@ help: ## Show this list
 run: $(VENV)/ready-local ## Install the engine and its model, and serve on http://127.0.0.1:8080
 	@exec $(BIN)/headrace serve $(ARGS)
 
-test: $(VENV)/ready-dev ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/ready-dev $(VENV)/ready-web ## Run the tests
+	$(NPM) run packages
+	$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/ready-dev ## Check format, lint, types, layers and tests, as CI does
+check: $(VENV)/ready-dev $(VENV)/ready-web ## Check format, lint, types, layers and tests, as CI does
+	@$(MAKE) --no-print-directory --output-sync=target -j2 check-python check-web
+	$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check-python check-web
+check-python:
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
 
-fix: $(VENV)/ready-dev ## Format, and repair what lint can repair
+check-web:
+	$(NPM) run check
+
+fix: $(VENV)/ready-dev $(VENV)/ready-web ## Format, and repair what lint can repair
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(NPM) run fix
 
-bench: $(VENV)/ready-dev ## Measure cost, scale and slow clients, beside nginx
-	$(BIN)/python -m bench $(ARGS)
+page: $(VENV)/ready-web ## Build the page that the relay serves, after a change below web/
+	$(NPM) run build
+
+bench: $(VENV)/ready-dev $(VENV)/ready-bench ## Measure cost, scale and slow clients, beside nginx, and the page beside its peers
+	$(WITH_NODE) $(BIN)/python -m bench $(ARGS)
 
 lock: ## Choose the newest versions of all dependencies anew, and write requirements.lock
 	@$(MAKE) --no-print-directory require-python
 	rm -rf $(VENV)/lock
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
-	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -e '.[local,http2]' --group dev
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -e '.[local,http2]' --group dev --group web
 	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/python -m pip freeze --all --exclude headrace --exclude setuptools; } \
 		> requirements.lock.new
 	mv requirements.lock.new requirements.lock
 	rm -rf $(VENV)/lock
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache web/node_modules web/*/dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: require-python
@@ -79,4 +94,20 @@ $(VENV)/ready-local: $(VENV)/ready-base
 $(VENV)/ready-dev: $(VENV)/ready-local
 	@echo "== Installing what development needs"
 	$(PIP) install -c requirements.lock --group dev
+	@touch $@
+
+# Vite 8 wants Node 20.19 or newer, which not every Debian has; PyPI does.
+$(VENV)/ready-node: $(VENV)/ready-base
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+		2>/dev/null && command -v npm >/dev/null || { echo "== Installing Node" && $(PIP) install -c requirements.lock --group web; }
+	@touch $@
+
+$(VENV)/ready-web: $(VENV)/ready-node web/package-lock.json
+	@echo "== Installing what the browser client and the page are built and tested with"
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+$(VENV)/ready-bench: $(VENV)/ready-web bench/page/package-lock.json
+	@echo "== Installing the renderers that the page is measured beside"
+	$(WITH_NODE) npm --prefix bench/page ci --no-audit --no-fund
 	@touch $@

@@ -9,6 +9,11 @@ import pytest
 from tests.processes import Relay, Simulator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look last at what was begun in the background and takes long, so that nobody waits for it."""
+    items.sort(key=lambda item: item.get_closest_marker("begun_before") is not None)
+
+
 @pytest.fixture(scope="session")
 def require() -> Callable[[object, str], None]:
     """Return ``require(condition, reason)``, for what a machine may lack: Node, a browser, nginx, the model.

@@ -78,7 +78,7 @@ async def long_cuts(relay: Relay) -> list[Day]:
     return [task.result() for task in tasks]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def long_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[list[Day]]]:
     """Those days, lived beside all other tests here."""
     with (
@@ -255,6 +255,7 @@ def test_a_laptop_that_slept_has_its_answer_when_it_wakes(relay: Relay, simulato
     assert told.startswith(b"completed")
 
 
+@pytest.mark.begun_before
 def test_cuts_of_5_and_of_30_seconds_are_slept_through(long_days: Future[list[Day]]) -> None:
     for day in long_days.result():
         day.check()

@@ -301,6 +301,7 @@ def test_metrics_are_not_for_the_public(proxy: Proxy) -> None:
 # A gap is no end
 
 
+@pytest.mark.begun_before
 @pytest.mark.timeout(GAP_S + 60)
 def test_gaps_of_90_seconds_survive(waiting: Waiting) -> None:
     for answer in waiting.beaten:

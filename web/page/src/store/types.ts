@@ -1,0 +1,85 @@
+/** What is kept of conversations: one record a message, so that two tabs never overwrite each other's. */
+
+import type { StreamStatus } from "@headrace/client";
+
+/** How an answer stands: a status of the client, which also says how it ended. */
+export type AnswerStatus = StreamStatus;
+
+/** A conversation's head; its messages are records of their own. */
+export interface ConversationRecord {
+  readonly id: string;
+  /** Made of the first question. */
+  readonly title: string;
+  /** Unix milliseconds. */
+  readonly createdAt: number;
+  /** Unix milliseconds of the last question. */
+  readonly updatedAt: number;
+}
+
+export interface QuestionRecord {
+  readonly kind: "question";
+  readonly id: string;
+  readonly conversationId: string;
+  /** Place in the conversation: 0, 1, 2, …; questions of two tabs may share one, then `createdAt` orders them. */
+  readonly position: number;
+  readonly createdAt: number;
+  readonly text: string;
+}
+
+export interface AnswerRecord {
+  readonly kind: "answer";
+  readonly id: string;
+  readonly conversationId: string;
+  readonly questionId: string;
+  readonly createdAt: number;
+  /** The model that was asked; null for the relay's default. */
+  readonly model: string | null;
+  /** The relay's stream behind this answer. */
+  readonly streamId: string;
+  readonly text: string;
+  readonly reasoning: string;
+  /** Offset of the last entry that `text` and `reasoning` contain; -1 for none. */
+  readonly lastOffset: number;
+  readonly status: AnswerStatus;
+  readonly facts: Facts;
+}
+
+export type MessageRecord = QuestionRecord | AnswerRecord;
+
+/** Figures of an answer; null where nobody knows. */
+export interface Facts {
+  readonly tokens: number | null;
+  readonly ttftMs: number | null;
+  readonly tokensPerSecond: number | null;
+  /** As the engine's usage says, in US dollars. */
+  readonly cost: number | null;
+}
+
+export const NO_FACTS: Facts = { tokens: null, ttftMs: null, tokensPerSecond: null, cost: null };
+
+/** A conversation with all that belongs to it: what removing returns, and what putting back takes. */
+export interface Bundle {
+  readonly conversation: ConversationRecord | null;
+  readonly messages: readonly MessageRecord[];
+}
+
+/** True while the answer may still grow. */
+export function isOpen(status: AnswerStatus): boolean {
+  return status.state === "waiting" || status.state === "streaming" || status.state === "reconnecting";
+}
+
+/** True for an end that the relay or its engine told; what this side gave up on may still go on. */
+export function isFinal(status: AnswerStatus): boolean {
+  return !isOpen(status) && !(status.state === "truncated" && status.canResume);
+}
+
+/**
+ * Return whether `next` knows more of one answer than `stored`.
+ *
+ * Tabs that follow the same stream write the same record; what is behind must not undo what is ahead.
+ */
+export function isFurther(stored: AnswerRecord | undefined, next: AnswerRecord): boolean {
+  if (stored === undefined) return true;
+  if (isFinal(stored.status) !== isFinal(next.status)) return isFinal(next.status);
+  return next.lastOffset >= stored.lastOffset;
+}

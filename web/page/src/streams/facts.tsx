@@ -1,0 +1,119 @@
+/** The facts of a stream, each with its name. */
+
+import type { ComponentChildren } from "preact";
+import { formatBytes, formatCount, formatCounted, formatDuration, formatMoment, formatRate } from "./format.ts";
+import { durationOf, rateOf, ttftOf } from "./measures.ts";
+import { isRunning, type Perceived, type Stream } from "./stream.ts";
+import { counterWords, durabilityWords, UNKNOWN } from "./wording.ts";
+
+export interface FactsProps {
+  stream: Stream;
+  /** Entries of its log; null when unknown. */
+  entries: number | null;
+  nowS: number;
+}
+
+type Fact = readonly [name: string, value: ComponentChildren];
+
+export function Facts({ stream, entries, nowS }: FactsProps) {
+  return (
+    <>
+      <FactList facts={factsOf(stream, entries, nowS)} />
+      {stream.perceived !== null && (
+        <section class="streams-perceived" aria-label="What the client saw">
+          <h2>What the client saw</h2>
+          <FactList facts={perceivedFacts(stream.perceived)} />
+        </section>
+      )}
+    </>
+  );
+}
+
+function FactList({ facts }: { facts: readonly Fact[] }) {
+  return (
+    <dl class="streams-facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function factsOf(stream: Stream, entries: number | null, nowS: number): Fact[] {
+  const rate = rateOf(stream, nowS);
+  const waits = isRunning(stream) && stream.firstContentAt === null;
+  const facts: (Fact | null)[] = [
+    ["Model", stream.model ?? UNKNOWN],
+    ["Engine", stream.engine ?? UNKNOWN],
+    ["Created", shown(stream.createdAt, formatMoment)],
+    [
+      "First token",
+      waits ? "not yet" : stream.firstContentAt === null ? "never" : shown(ttftOf(stream), formatDuration),
+    ],
+    ["Duration", shown(durationOf(stream, nowS), formatDuration)],
+    ["Tokens", tokensWords(stream)],
+    ["Rate", rate === null ? "too little to tell" : `${formatRate(rate)} tokens/s`],
+    ["Log", logWords(stream, entries)],
+    ["Consumers", consumersWords(stream)],
+    ["Lag", shown(stream.lag, (lag) => formatCounted(lag, "entry", "entries"))],
+    ["Durability", durabilityWords(stream.durability)],
+    stream.malformedChunks ? ["Unreadable chunks", formatCount(stream.malformedChunks)] : null,
+    stream.finishReason !== null ? ["Finish reason", <code key="reason">{stream.finishReason}</code>] : null,
+    ["Request", stream.requestId === null ? UNKNOWN : <code key="request">{stream.requestId}</code>],
+  ];
+  return facts.filter((fact) => fact !== null);
+}
+
+function perceivedFacts(perceived: Perceived): Fact[] {
+  const time = (ms: number | null) => shown(ms, (value) => formatDuration(value / 1000));
+  return [
+    ["First byte", time(perceived.firstByteMs)],
+    ["First token", time(perceived.firstTokenMs)],
+    ["First visible token", time(perceived.firstVisibleMs)],
+    ["Per token", time(perceived.tpotMs)],
+    ["In all", time(perceived.totalMs)],
+    ["Reconnects", shown(perceived.reconnects, formatCount)],
+    ["Transport", perceived.transport ?? UNKNOWN],
+  ];
+}
+
+function tokensWords(stream: Stream): ComponentChildren {
+  const { promptTokens, completionTokens } = stream;
+  if (promptTokens === null && completionTokens === null) {
+    return UNKNOWN;
+  }
+  const counter = counterWords(stream.tokensSource);
+  return (
+    <>
+      {shown(promptTokens, formatCount)} in, {shown(completionTokens, formatCount)} out
+      {counter !== null && <small>{counter}</small>}
+    </>
+  );
+}
+
+function logWords(stream: Stream, entries: number | null): string {
+  const parts = [
+    entries === null ? null : formatCounted(entries, "entry", "entries"),
+    stream.bytes === null ? null : formatBytes(stream.bytes),
+  ];
+  return parts.filter((part) => part !== null).join(", ") || UNKNOWN;
+}
+
+function consumersWords(stream: Stream): ComponentChildren {
+  if (stream.consumers === null) {
+    return UNKNOWN;
+  }
+  return (
+    <>
+      {formatCount(stream.consumers)}
+      {isRunning(stream) && <small>this page counts as one</small>}
+    </>
+  );
+}
+
+function shown(value: number | null, format: (value: number) => string): string {
+  return value === null ? UNKNOWN : format(value);
+}

@@ -1,0 +1,113 @@
+/** A stream as `GET /v1/streams` and `GET /v1/streams/{id}` tell of it. */
+
+import { listOf, numberOf, objectOf, textOf } from "./json.ts";
+
+/** States in the order of a stream's life; the first two still run. */
+export const STATES = ["queued", "in_progress", "completed", "cancelled", "truncated", "failed"] as const;
+export type StreamState = (typeof STATES)[number] | "unknown";
+
+/** What a client saw of the stream, as it reported it; milliseconds since it asked. */
+export interface Perceived {
+  readonly firstByteMs: number | null;
+  readonly firstTokenMs: number | null;
+  readonly firstVisibleMs: number | null;
+  /** Time per output token. */
+  readonly tpotMs: number | null;
+  readonly totalMs: number | null;
+  readonly reconnects: number | null;
+  readonly transport: string | null;
+}
+
+/** One stream; null is "unknown" or "not yet". Times are Unix seconds. */
+export interface Stream {
+  readonly id: string;
+  readonly state: StreamState;
+  readonly cause: string | null;
+  /** What went wrong, in the relay's words. */
+  readonly message: string | null;
+  readonly finishReason: string | null;
+  readonly model: string | null;
+  readonly engine: string | null;
+  readonly requestId: string | null;
+  readonly createdAt: number | null;
+  readonly firstContentAt: number | null;
+  readonly endedAt: number | null;
+  readonly promptTokens: number | null;
+  readonly completionTokens: number | null;
+  /** "engine" or "counted" (by the relay). */
+  readonly tokensSource: string | null;
+  readonly bytes: number | null;
+  readonly malformedChunks: number | null;
+  /** "durable" or "degraded". */
+  readonly durability: string | null;
+  /** Clients that follow it now. */
+  readonly consumers: number | null;
+  /** Entries that the slowest of them has not got. */
+  readonly lag: number | null;
+  readonly perceived: Perceived | null;
+}
+
+/** A page of streams, newest first. */
+export interface StreamPage {
+  readonly streams: readonly Stream[];
+  /** Whether there are older ones. */
+  readonly hasMore: boolean;
+}
+
+export function isRunning(stream: Stream): boolean {
+  return stream.state === "queued" || stream.state === "in_progress";
+}
+
+/** Returns the stream that a JSON value describes; null when it has no id. */
+export function readStream(value: unknown): Stream | null {
+  const fields = objectOf(value);
+  const id = textOf(fields?.id);
+  if (fields === null || id === null) {
+    return null;
+  }
+  const usage = objectOf(fields.usage);
+  return {
+    id,
+    state: STATES.find((state) => state === fields.state) ?? "unknown",
+    cause: textOf(fields.cause),
+    message: textOf(fields.message),
+    finishReason: textOf(fields.finish_reason),
+    model: textOf(fields.model),
+    engine: textOf(fields.engine),
+    requestId: textOf(fields.request_id),
+    createdAt: numberOf(fields.created_at),
+    firstContentAt: numberOf(fields.first_content_at),
+    endedAt: numberOf(fields.ended_at),
+    promptTokens: numberOf(usage?.prompt_tokens),
+    completionTokens: numberOf(usage?.completion_tokens),
+    tokensSource: textOf(fields.tokens_source),
+    bytes: numberOf(fields.bytes),
+    malformedChunks: numberOf(fields.malformed_chunks),
+    durability: textOf(fields.durability),
+    consumers: numberOf(fields.consumers),
+    lag: numberOf(fields.lag),
+    perceived: readPerceived(fields.perceived),
+  };
+}
+
+export function readStreamPage(value: unknown): StreamPage {
+  const fields = objectOf(value);
+  const streams = listOf(fields?.data).map(readStream);
+  return { streams: streams.filter((stream) => stream !== null), hasMore: fields?.has_more === true };
+}
+
+function readPerceived(value: unknown): Perceived | null {
+  const fields = objectOf(value);
+  if (fields === null) {
+    return null;
+  }
+  return {
+    firstByteMs: numberOf(fields.first_byte_ms),
+    firstTokenMs: numberOf(fields.first_token_ms),
+    firstVisibleMs: numberOf(fields.first_visible_ms),
+    tpotMs: numberOf(fields.tpot_ms),
+    totalMs: numberOf(fields.total_ms),
+    reconnects: numberOf(fields.reconnects),
+    transport: textOf(fields.transport),
+  };
+}

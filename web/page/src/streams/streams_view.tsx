@@ -1,0 +1,39 @@
+import { LLMStreamClient } from "@headrace/client";
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { Router } from "../router.ts";
+import { parseRoute } from "../router.ts";
+import { useServices } from "../shell/services.ts";
+import type { StreamsEnvironment } from "./environment.ts";
+import { pageSurroundings } from "./poll.ts";
+import { RelaySource } from "./relay_source.ts";
+import type { StreamsServices } from "./services.ts";
+import { View } from "./view.tsx";
+import "../styles/streams.css";
+
+/** The relay's streams (`streamId` null), or one of them. */
+export function StreamsView({ streamId }: { streamId: string | null }): JSX.Element {
+  const { key, router } = useServices();
+  // Not the chat's client: that one reports what its reader perceived of an answer, and who looks on perceives other
+  // times. Closing this one leaves what was followed here, and stops nothing.
+  const [client] = useState(
+    () => new LLMStreamClient({ transport: "websocket", apiKey: () => key.value, onUnmount: "keep" }),
+  );
+  useEffect(() => () => client.close(), [client]);
+  const [environment] = useState(() => environmentOf({ client, key }, router));
+  return <View streamId={streamId} environment={environment} />;
+}
+
+function environmentOf(services: StreamsServices, router: Router): StreamsEnvironment {
+  return {
+    source: new RelaySource(services, (url, init) => fetch(url, init)),
+    surroundings: pageSurroundings(),
+    nowS: () => Date.now() / 1000,
+    nextFrame(draw) {
+      const frame = requestAnimationFrame(draw);
+      return () => cancelAnimationFrame(frame);
+    },
+    go: (hash) => router.go(parseRoute(hash)),
+    copy: (text) => navigator.clipboard.writeText(text),
+  };
+}

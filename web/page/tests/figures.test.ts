@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { figuresOf } from "../src/chat/figures.ts";
+import { newId } from "../src/chat/ids.ts";
+import { NO_FACTS } from "../src/store/types.ts";
+
+test("only what is known is said", () => {
+  expect(figuresOf(NO_FACTS)).toEqual([]);
+  expect(figuresOf({ ttftMs: 1554, tokensPerSecond: 3.52, tokens: 1204, cost: 0.00124 })).toEqual([
+    "TTFT 1.55 s",
+    "3.5 tokens/s",
+    "1,204 tokens",
+    "$0.0012",
+  ]);
+});
+
+test.each([
+  [0, "$0"],
+  [0.5, "$0.50"],
+  [0.047, "$0.047"],
+  [2.5, "$2.50"],
+  [0.00000012, "$0.00000012"],
+])("a cost of %d is %s", (cost, words) => {
+  expect(figuresOf({ ...NO_FACTS, cost })).toEqual([words]);
+});
+
+test.each([
+  [42.4, "TTFT 42 ms"],
+  [12_345, "TTFT 12.3 s"],
+])("%d ms to the first token are %s", (ttftMs, words) => {
+  expect(figuresOf({ ...NO_FACTS, ttftMs })).toEqual([words]);
+});
+
+test("an id may stand in an address and name a stream", () => {
+  const ids = new Set(Array.from({ length: 100 }, () => newId(crypto)));
+  expect(ids.size).toBe(100);
+  for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{22}$/);
+});
