@@ -16,16 +16,16 @@ export interface FactsProps {
 type Fact = readonly [name: string, value: ComponentChildren];
 
 export function Facts({ stream, entries, nowS }: FactsProps) {
+  return <FactList facts={factsOf(stream, entries, nowS)} />;
+}
+
+/** What its client reported of a stream that has ended. */
+export function PerceivedFacts({ perceived }: { perceived: Perceived }) {
   return (
-    <>
-      <FactList facts={factsOf(stream, entries, nowS)} />
-      {stream.perceived !== null && (
-        <section class="streams-perceived" aria-label="What the client saw">
-          <h2>What the client saw</h2>
-          <FactList facts={perceivedFacts(stream.perceived)} />
-        </section>
-      )}
-    </>
+    <section class="streams-perceived" aria-label="What the client saw">
+      <h2>What the client saw</h2>
+      <FactList facts={perceivedFacts(perceived)} />
+    </section>
   );
 }
 

@@ -5,7 +5,7 @@ import { Actions } from "./actions.tsx";
 import { StateBadge } from "./badge.tsx";
 import { StreamTimeline } from "./chart/timeline.tsx";
 import { useEnvironment } from "./environment.ts";
-import { Facts } from "./facts.tsx";
+import { Facts, PerceivedFacts } from "./facts.tsx";
 import { Loading, ProblemNotice, StaleBanner } from "./notices.tsx";
 import { OpenedModel, type OpenedState } from "./opened_model.ts";
 import { isRunning, type Stream } from "./stream.ts";
@@ -91,6 +91,7 @@ function Body({ id, state, model, onErase }: BodyProps) {
       )}
       <Facts stream={stream} entries={state.timeline?.entries ?? null} nowS={heardAt} />
       <Log state={state} stream={stream} />
+      {stream.perceived !== null && <PerceivedFacts perceived={stream.perceived} />}
       <StreamText id={id} isRunning={isRunning(stream)} />
     </>
   );
