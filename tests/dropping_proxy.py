@@ -36,6 +36,7 @@ class DroppingProxy:
         self.delay_s = delay_s
         self._target_port = target_port
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
@@ -91,9 +92,12 @@ class DroppingProxy:
         await self._over.wait()
         self._stop_listening()
         self._flows.set()
-        while self._open:
+        # A connection that was cut is out of the list before the task that serves it has seen that.
+        while self._serving:
             self._cut_all(reset=True)
-            await asyncio.sleep(0.01)
+            await asyncio.wait(self._serving, timeout=0.01)
+        # Transports close in the round after they were aborted.
+        await asyncio.sleep(0.01)
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -120,6 +124,10 @@ class DroppingProxy:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         self.connections += 1
         self._open.add(writer)
         try:

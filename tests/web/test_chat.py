@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -61,6 +62,34 @@ def test_an_answer_of_the_embedded_model_arrives_whole(context: BrowserContext) 
         assert chat.words() > 3
         assert "ms" in (chat.answers.first.text_content() or "")
         assert chat.errors.seen == []
+
+
+def test_the_embedded_model_stops_and_goes_on_over_a_reload(context: BrowserContext) -> None:
+    with Relay(None, "memory:") as relay:
+        chat = ChatPage(context, relay.origin)
+        chat.press("Settings")
+        chat.page.get_by_role("spinbutton", name="Max tokens").fill("120")
+        chat.page.keyboard.press("Escape")
+        chat.send("Tell a long story about a river.")
+        chat.wait_for_words(5)
+        chat.press("Stop")
+        chat.wait_for_status("Stopped by you")
+        (stopped,) = stream_ids(relay)
+        assert relay.stream(stopped)["cause"] == "client_stop"
+        wait_for(lambda: relay.metric("headrace_streams_active") == 0, what="the end of the engine's work")
+        chat.send("Tell another one.")
+        chat.wait_for_words(5)
+        chat.page.reload()
+        wait_for(lambda: "Complete" in chat.status or "limit" in chat.status, within_s=60, what="the end")
+        newest = stream_ids(relay)[0]
+        assert letters_of(chat.answer()) == letters_of(logged_text(relay, newest))
+        assert len(stream_ids(relay)) == 2
+        assert chat.errors.seen == []
+
+
+def letters_of(text: str) -> str:
+    """Return what markdown cannot turn into anything else."""
+    return re.sub(r"[^A-Za-z]", "", text)
 
 
 def test_stop_stops_the_engine_and_keeps_the_text(context: BrowserContext, relay: Relay, simulator: Simulator) -> None:
