@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 WORDS = " ".join(f"wort{number}é" for number in range(80))
 LONG_WORDS = " ".join(f"wort{number}é" for number in range(300))
-ITL_MS = 25
+ITL_MS = 12
+LONG_ITL_MS = 25
 IDLE_WITHIN_S = 0.3
 CUT_S = 5.0
 
@@ -58,7 +59,7 @@ def talker() -> Iterator[Simulator]:
 @pytest.fixture(scope="module")
 def long_talker() -> Iterator[Simulator]:
     """One that says more, so that its answers outlast a line that is cut."""
-    with Simulator("--text", LONG_WORDS, "--itl-ms", str(ITL_MS)) as simulator:
+    with Simulator("--text", LONG_WORDS, "--itl-ms", str(LONG_ITL_MS)) as simulator:
         yield simulator
 
 
@@ -270,7 +271,10 @@ def test_the_end_of_a_relay_is_told_with_the_text_so_far(
             assert "wort9é" in seen["text"], transport
 
 
-def test_a_reloaded_page_knows_its_stream_and_goes_on(tab: Tab, talker: Simulator) -> None:
+def test_a_reloaded_page_knows_its_stream_and_goes_on(
+    context: BrowserContext, site: Site, long_relay: Relay, long_talker: Simulator
+) -> None:
+    tab = open_tab(context, site, long_relay.origin)
     ask(tab, FETCH)
     stream_id = tab.stream_id()
     assert stream_id is not None
@@ -282,9 +286,9 @@ def test_a_reloaded_page_knows_its_stream_and_goes_on(tab: Tab, talker: Simulato
     assert saved["streamId"] == stream_id
     tab.attach(stream_id)
     seen = tab.wait_for_end()
-    check_whole(seen)
+    check_whole(seen, LONG_WORDS)
     assert seen["seams"] == []
-    (request,) = ended(talker)
+    (request,) = ended(long_talker)
     assert request["outcome"] == "completed"
     assert tab.page.evaluate("() => drive.clients.get('client').pending()") == []
 
