@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from tests.processes import Relay, Simulator
 from tests.system.wire import read_log, wait_for
-from tests.web.client.clock import monotonic_of
+from tests.web.client.clock import press
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
 
 PATIENCE_MS = 20_000
 PHONE = {"width": 390, "height": 844}
-ENDED = re.compile("Complete|Stopped|cut|lost|went down|No answer|fell silent|kept")
 
 
 class PageErrors:
@@ -71,12 +69,7 @@ class ChatPage:
 
     def press_timed(self, name: str) -> float:
         """Press a button; returns when the page was told, in seconds of CLOCK_MONOTONIC."""
-        button = self.button(name)
-        button.evaluate(
-            "button => button.addEventListener('click', () => { window.pressedAt = Date.now() }, {capture: true, once: true})"
-        )
-        button.click()
-        return monotonic_of(self.page.evaluate("window.pressedAt"))
+        return press(self.button(name))
 
     def new_conversation(self) -> None:
         self.button("New conversation").first.click()

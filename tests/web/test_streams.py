@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.processes import Relay, Simulator
 from tests.system.wire import chat, wait_for
-from tests.web.driver import ChatPage, outcome, stream_ids
+from tests.web.driver import ChatPage, logged_text, outcome, stream_ids
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -64,6 +64,23 @@ def test_looking_at_a_stream_does_not_stop_it_nor_does_leaving(
         wait_for(lambda: relay.stream("watched")["consumers"] == 1, what="the page's leaving")
         assert relay.stream("watched")["state"] == "in_progress"
         exchange.read_events(5)
+
+
+def test_an_answer_of_the_chat_can_be_looked_at_while_it_goes_on(context: BrowserContext, relay: Relay) -> None:
+    chat = ChatPage(context, relay.origin)
+    chat.send("Talk.")
+    chat.wait_for_words(5)
+    place = chat.page.evaluate("location.hash")
+    (stream_id,) = stream_ids(relay)
+    chat.page.evaluate("id => { location.hash = `#/streams/${id}` }", stream_id)
+    wait_for(lambda: relay.stream(stream_id)["consumers"] == 2, what="the view as a second consumer")
+    chat.page.evaluate("place => { location.hash = place }", place)
+    wait_for(lambda: relay.stream(stream_id)["consumers"] == 1, what="the view's leaving")
+    chat.wait_for_words(chat.words() + 5)
+    chat.press("Stop")
+    chat.wait_for_status("Stopped by you")
+    assert chat.answer() == logged_text(relay, stream_id)
+    assert chat.errors.seen == []
 
 
 def test_an_unknown_stream_is_told(context: BrowserContext, relay: Relay) -> None:

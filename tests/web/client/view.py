@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from tests.web.client.clock import monotonic_of
+from tests.web.client.clock import press
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -62,10 +62,7 @@ class View:
 
     def press_stop(self) -> float:
         """Press Stop; returns when the page was told of it, by CLOCK_MONOTONIC."""
-        listen = "document.addEventListener('click', () => { window.clickedAt = Date.now(); }, { capture: true })"
-        self.page.evaluate(f"() => {{ {listen}; }}")
-        self.stop.click()
-        return monotonic_of(self.page.evaluate("window.clickedAt"))
+        return press(self.stop)
 
     def wait_for_text(self, text: str) -> None:
         self.page.get_by_role("article", name="Answer").filter(has_text=text).wait_for()

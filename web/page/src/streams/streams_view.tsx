@@ -1,6 +1,5 @@
-import { LLMStreamClient } from "@headrace/client";
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Router } from "../router.ts";
 import { parseRoute } from "../router.ts";
 import { useServices } from "../shell/services.ts";
@@ -13,13 +12,7 @@ import "../styles/streams.css";
 
 /** The relay's streams (`streamId` null), or one of them. */
 export function StreamsView({ streamId }: { streamId: string | null }): JSX.Element {
-  const { key, router } = useServices();
-  // Not the chat's client: that one reports what its reader perceived of an answer, and who looks on perceives other
-  // times. Closing this one leaves what was followed here, and stops nothing.
-  const [client] = useState(
-    () => new LLMStreamClient({ transport: "websocket", apiKey: () => key.value, onUnmount: "keep" }),
-  );
-  useEffect(() => () => client.close(), [client]);
+  const { client, key, router } = useServices();
   const [environment] = useState(() => environmentOf({ client, key }, router));
   return <View streamId={streamId} environment={environment} />;
 }
