@@ -118,6 +118,8 @@ class DroppingProxy:
         self._open.discard(writer)
         if reset:
             sock = writer.get_extra_info("socket")
+            if sock.fileno() < 0:
+                return  # its client closed it first
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         else:
