@@ -21,6 +21,7 @@ def main() -> int:
         "speed": [*checked, *quick],
         "doors": [*checked, *quick],
         "compression": quick,
+        "metering": [*checked, *quick],
         "scale": checked,
         "slow_client": checked,
         "markdown": [*checked, *quick],

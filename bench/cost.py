@@ -56,7 +56,7 @@ def measure(target: Target, load: Load) -> Cost:
         LoadFailed: At least one stream did not end as it should.
     """
     before_s = target.cpu_s()
-    result = run_load(target.port, load)
+    result = run_load(target.port, load, headers=target.headers)
     cpu_s = target.cpu_s() - before_s
     if result.failed:
         reasons = "; ".join(result.failures[:3])

@@ -235,13 +235,14 @@ class Generator:
         port: Where the server listens, on loopback.
         load: What to ask.
         path: Path of the chat endpoint.
+        headers: What requests carry besides, each line with its CRLF.
     """
 
-    def __init__(self, port: int, load: Load, *, path: str = "/v1/chat/completions") -> None:
+    def __init__(self, port: int, load: Load, *, path: str = "/v1/chat/completions", headers: str = "") -> None:
         self.result = Result()
         self._port = port
         self._load = load
-        self._request = load.request(f"127.0.0.1:{port}", path)
+        self._request = load.request(f"127.0.0.1:{port}", path, headers=headers)
 
     async def run(self) -> Result:
         """Run to the end, or until it is far too late; the caller looks at ``failed``."""
@@ -294,9 +295,9 @@ def run_uvloop(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def run_load(port: int, load: Load) -> Result:
+def run_load(port: int, load: Load, *, headers: str = "") -> Result:
     """Run one load and return what came back."""
-    return run_uvloop(Generator(port, load).run())
+    return run_uvloop(Generator(port, load, headers=headers).run())
 
 
 def main() -> int:

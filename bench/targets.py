@@ -68,12 +68,14 @@ class Target:
         name: As tables call it.
         port: Where it listens, on loopback.
         pid: The process whose CPU time and memory count.
+        headers: What requests to it must carry, each line with its CRLF.
     """
 
-    def __init__(self, name: str, port: int, pid: int) -> None:
+    def __init__(self, name: str, port: int, pid: int, *, headers: str = "") -> None:
         self.name = name
         self.port = port
         self.pid = pid
+        self.headers = headers
 
     def cpu_s(self) -> float:
         """Return the CPU time that the process has used, all its threads together, kernel included.
@@ -156,6 +158,49 @@ def relay(upstream_port: int, *options: str, name: str = "relay") -> Iterator[Ta
         )
         with _process(name, command, port, RELAY_CORE) as pid:
             yield Target(name, port, pid)
+
+
+METERED = """\
+[engine.limits]
+tokens_per_minute = 1_000_000_000
+concurrent_streams = 10_000
+[models.sim.limits]
+tokens_per_minute = 1_000_000_000
+concurrent_streams = 10_000
+[models.sim.price]
+input = 1
+output = 10
+[owners.bench.limits]
+tokens_per_minute = 1_000_000_000
+requests_per_minute = 1_000_000
+[owners.bench.budget]
+month_usd = 1_000_000
+"""
+"""Every kind of limit, a price and budgets, all of them far away."""
+
+
+@contextlib.contextmanager
+def metered_relay(upstream_port: int, *, name: str = "metered") -> Iterator[Target]:
+    """Run the relay with a client key that has limits and a budget, and with more of them for all that it uses."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
+        store, config = f"sqlite:///{directory}/streams.db", Path(directory) / "headrace.toml"
+        config.write_text(METERED)
+        limits = ("--tokens-per-minute", "1000000000", "--requests-per-minute", "1000000", "--concurrent", "10000")
+        made = subprocess.run(
+            _headrace("keys", "create", "--owner", "bench", "--day-usd", "100000", *limits, "--store", store),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        command = _headrace(
+            "serve",
+            *("--upstream", f"http://127.0.0.1:{upstream_port}/v1", "--model", "sim", "--port", str(port)),
+            *("--store", store, "--log-level", "warning", "--config", str(config)),
+        )
+        with _process(name, command, port, RELAY_CORE) as pid:
+            key = made.stdout.splitlines()[-1]
+            yield Target(name, port, pid, headers=f"Authorization: Bearer {key}\r\nHeadrace-Tags: team=bench\r\n")
 
 
 def _headrace(*arguments: str) -> list[str]:

@@ -11,13 +11,14 @@ import msgspec
 
 from headrace.engines.scripted import ScriptedEngine
 from headrace.http.app import App
-from headrace.http.composition import assembled_node
+from headrace.http.composition import Upstream, assembled_node
 from headrace.http.node import Node
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
 from headrace.settings import ServerSettings, Settings, StoreSettings, StreamSettings
-from headrace.stores.memory import MemoryRecords, MemoryStore
-from headrace.stream.store import Records, Store
+from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.url import Stores
+from headrace.stream.store import Keys, Records, Store
 from headrace.types.engine import Engine
 
 MODEL = "scripted"
@@ -106,22 +107,23 @@ async def node_in_process(
     *,
     engine: Engine | None = None,
     stores: tuple[Store, Records] | None = None,
+    keys: Keys | None = None,
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[InProcess]:
-    """Run a node with a fast tick until the block ends."""
-    settings = Settings(
+    """Run a node with a fast tick until the block ends; ``settings`` are more sections of the tree."""
+    tree = Settings(
         server=ServerSettings(max_body_bytes=1 << 20),
         timeouts=timeouts or Timeouts(commit_wait_s=5),
         limits=limits or Limits(),
         stream=StreamSettings(flush_interval_ms=5),
         store=StoreSettings(url="memory:"),
+        **(settings or {}),
     )
     store, records = stores or (MemoryStore(max_bytes=1 << 24), MemoryRecords(max_records=1000))
     engine = engine or ScriptedEngine(models=[MODEL])
-    async with (
-        store,
-        records,
-        assembled_node(settings, store=store, records=records, engine=engine, models=(MODEL,)) as node,
-    ):
-        yield InProcess(node)
+    async with store, records, keys or MemoryKeys() as opened:
+        upstream = Upstream(engine=engine, models=(MODEL,))
+        async with assembled_node(tree, stores=Stores(store, records, opened), upstream=upstream) as node:
+            yield InProcess(node)

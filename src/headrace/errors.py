@@ -4,10 +4,14 @@
 
     RelayError
     ├── ClientRequestError         the client asked for something that cannot be (400 and relatives)
+    │   ├── Unauthorized           no key, or one that is not good (401)
+    │   ├── Forbidden              the key may not do this (403)
     │   ├── StreamNotFound         no such stream, or not this owner's (404)
     │   ├── StreamExists           the proposed stream id is taken (409)
     │   └── StreamGone             the entries asked for are no longer kept (410)
     ├── Overloaded                 a queue or limit is full; try again later (429 or 503)
+    │   ├── RateLimited            a limit of a key, owner, model or engine (429)
+    │   └── BudgetExhausted        the money is spent; trying again soon is no use (429)
     ├── UpstreamError              the engine's fault (502)
     │   ├── UpstreamRejected       it answered with an error status
     │   ├── UpstreamTimeout        it did not answer in time (504)
@@ -44,6 +48,7 @@ class RelayError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -53,6 +58,8 @@ class RelayError(Exception):
             self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = headers
+        """More headers for the answer, lower-case names."""
 
 
 class ClientRequestError(RelayError):
@@ -60,6 +67,20 @@ class ClientRequestError(RelayError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class Unauthorized(ClientRequestError):
+    """No key came with the request, or none that is good. Which of these is not said."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(ClientRequestError):
+    """The key is good, but may not do this."""
+
+    status = 403
+    code = "admin_required"
 
 
 class StreamNotFound(ClientRequestError):
@@ -89,6 +110,19 @@ class Overloaded(RelayError):
     status = 429
     type = "rate_limit_error"
     code = "overloaded"
+
+
+class RateLimited(Overloaded):
+    """A key, an owner, a model or an engine is at its limit. ``headers`` say which and when to come back."""
+
+    code = "rate_limit_exceeded"
+
+
+class BudgetExhausted(Overloaded):
+    """A key's or an owner's money for the day or the month is spent."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
 
 
 class UpstreamError(RelayError):

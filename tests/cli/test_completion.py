@@ -47,6 +47,8 @@ def completed(*words: str) -> list[str]:
         (["headrace", "streams", "list", "--state", ""], list(State)),
         (["headrace", "streams", "list", "--state", "c"], ["completed", "cancelled"]),
         (["headrace", "config", "show", "--c"], ["--config", "--changed"]),
+        (["headrace", "keys", ""], ["create", "list", "rotate", "revoke"]),
+        (["headrace", "usage", "--s"], ["--since"]),
     ],
 )
 def test_bash_completes(words: list[str], offered: list[str], require: Callable[[object, str], None]) -> None:

@@ -7,14 +7,18 @@ import pytest
 from headrace.client.blame import error_object, error_of_answer, error_of_end
 from headrace.client.ending import Ending
 from headrace.errors import (
+    BudgetExhausted,
     ClientRequestError,
+    Forbidden,
     Overloaded,
+    RateLimited,
     RelayError,
     StoreError,
     StreamCancelled,
     StreamExists,
     StreamGone,
     StreamNotFound,
+    Unauthorized,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamRejected,
@@ -75,12 +79,18 @@ def test_words_of_the_engine_survive() -> None:
 @pytest.mark.parametrize(
     ("status", "fields", "expected"),
     [
+        (401, {"code": "invalid_api_key"}, Unauthorized),
+        (401, {"code": "ticket_invalid"}, ClientRequestError),
+        (403, {"code": "admin_required"}, Forbidden),
+        (403, {"code": "foreign_origin"}, ClientRequestError),
         (404, {"code": "stream_not_found"}, StreamNotFound),
         (409, {"code": "stream_exists"}, StreamExists),
         (410, {"code": "stream_gone"}, StreamGone),
         (503, {"code": "store_error"}, StoreError),
         (503, {"code": "shutting_down", "type": "rate_limit_error"}, Overloaded),
         (429, {"code": "whatever"}, Overloaded),
+        (429, {"code": "rate_limit_exceeded", "type": "rate_limit_error"}, RateLimited),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, BudgetExhausted),
         (404, {"code": "model_not_found"}, ClientRequestError),
         (401, {}, ClientRequestError),
         (500, {}, RelayError),

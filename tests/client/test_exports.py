@@ -35,7 +35,7 @@ def test_both_clients_and_both_streams_have_the_same_calls() -> None:
         calls = {name for name in vars(ours) if not name.startswith("_")}
         async_calls = {name.replace("aclose", "close") for name in vars(theirs) if not name.startswith("_")}
         assert calls == async_calls
-    for name in ("chat", "attach", "streams", "show", "cancel", "erase", "models"):
+    for name in ("chat", "attach", "streams", "show", "cancel", "erase", "usage", "models"):
         parameters = [
             inspect.signature(getattr(client, name)).parameters for client in (headrace.Client, headrace.AsyncClient)
         ]

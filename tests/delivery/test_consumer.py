@@ -72,7 +72,7 @@ class Rig:
 
     def publish(self, *lines: bytes, end: End | None = None) -> None:
         if lines:
-            self.log.append(b"\n".join(lines), len(lines), bears_content=True)
+            self.log.append(b"\n".join(lines), len(lines), tokens=len(lines))
         if end is not None:
             self.log.seal(end)
         self.log.publish(self.log.take())
@@ -187,7 +187,7 @@ async def test_content_waits_for_content_not_for_the_role() -> None:
     rig = Rig()
     with rig.consumer:
         waiting = asyncio.ensure_future(rig.consumer.content(within_s=1))
-        rig.log.append(b"role", 1, bears_content=False)
+        rig.log.append(b"role", 1, tokens=0)
         rig.log.publish(rig.log.take())
         await asyncio.sleep(0)
         assert not waiting.done()

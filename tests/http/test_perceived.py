@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.node import InProcess, Reply, node_in_process
+from tests.waiting import until
 
 from headrace.errors import ClientRequestError, StoreError
 from headrace.http.perceived import MAX_REPORT_BYTES, parse_report
@@ -87,7 +88,7 @@ async def test_a_report_is_shown_beside_everything_else(tmp_path: Path) -> None:
         assert await shown(relay) == before | {"perceived": REPORT}
         assert (await relay.call("GET", "/v1/streams")).json["data"] == [before | {"perceived": REPORT}]
         # The relay forgets ended streams a moment later, and knows them from the store alone.
-        relay.node.supervisor.forget(StreamId("one"))
+        await until(lambda: relay.node.supervisor.find(StreamId("one")) is None)
         assert await shown(relay) == before | {"perceived": REPORT}
         assert (await relay.call("GET", "/v1/streams")).json["data"] == [before | {"perceived": REPORT}]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from headrace.observe.metrics import Metrics
 from headrace.types.outcome import Cause, State
 from headrace.types.record import Perceived
@@ -61,3 +63,50 @@ def test_what_clients_perceived_is_measured_in_seconds_and_by_transport() -> Non
     assert value(metrics, f"{visible}_count", transport="fetch") is None
     assert value(metrics, f"{duration}_sum", transport="websocket") == 1.5
     assert value(metrics, f"{duration}_bucket", transport="fetch", le="0.1") == 1
+
+
+class Key(NamedTuple):
+    name: str
+    running: int = 0
+    is_resting: bool = False
+    is_retired: bool = False
+    requests: int = 0
+    rejected: int = 0
+
+
+def test_an_owner_sees_its_own_series_and_nothing_else() -> None:
+    metrics = Metrics()
+    metrics.started()
+    metrics.billed("ann", generated_tokens=5, delivered_tokens=4, nano_usd=2_500_000_000)
+    metrics.billed("bob", generated_tokens=7, delivered_tokens=7, nano_usd=0)
+    text = metrics.text_of_owner("ann").decode()
+    assert 'headrace_owner_tokens_total{kind="generated",owner="ann"} 5.0' in text
+    assert 'headrace_owner_tokens_total{kind="delivered",owner="ann"} 4.0' in text
+    assert 'headrace_owner_cost_usd_total{owner="ann"} 2.5' in text
+    assert "bob" not in text
+    assert "headrace_streams_active" not in text
+    assert 'headrace_owner_streams_total{owner="bob"} 1.0' in metrics.text().decode()
+
+
+def test_the_engines_keys_and_the_queue_are_asked_at_each_scrape() -> None:
+    metrics, waiting = Metrics(), 3
+    metrics.watch_queue(lambda: waiting)
+    metrics.watch_upstream_keys(
+        lambda: [
+            Key("env:A", running=2, requests=9, rejected=1),
+            Key("env:B", is_retired=True),
+            Key("env:C", is_resting=True),
+        ]
+    )
+    text = metrics.text().decode()
+    assert "headrace_requests_waiting 3.0" in text
+    assert 'headrace_upstream_key_requests_total{key="env:A"} 9.0' in text
+    assert 'headrace_upstream_key_rejected_total{key="env:A"} 1.0' in text
+    usable = [line for line in text.splitlines() if line.startswith("headrace_upstream_key_usable{")]
+    assert [line[-3:] for line in usable] == ["1.0", "0.0", "0.0"]
+
+
+def test_requests_without_a_good_key_are_counted() -> None:
+    metrics = Metrics()
+    metrics.unauthorized()
+    assert "headrace_requests_unauthorized_total 1.0" in metrics.text().decode()

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import ClientRequestError
 from headrace.policy.tickets import MAX_TICKETS, SPENT_S, TICKET_S, Tickets
-from headrace.types.ids import StreamId
+from headrace.types.ids import KeyId, StreamId
 
 STREAM = StreamId("s")
 
@@ -38,13 +38,13 @@ def refused(tickets: Tickets, ticket: str, stream_id: StreamId | None = None) ->
 
 
 def test_a_ticket_starts_one_stream(tickets: Tickets) -> None:
-    ticket = tickets.issue("ada")
+    ticket = tickets.issue(KeyId("ada"))
     assert tickets.redeem(ticket, STREAM) == "ada"
     assert refused(tickets, ticket)
 
 
 def test_a_spent_ticket_attaches_to_the_stream_it_started_as_often_as_needed(tickets: Tickets, clock: Clock) -> None:
-    ticket = tickets.issue("ada")
+    ticket = tickets.issue(KeyId("ada"))
     tickets.redeem(ticket, STREAM)
     clock.now_s += SPENT_S
     assert tickets.attach(ticket, STREAM) == "ada"
@@ -55,7 +55,7 @@ def test_a_spent_ticket_attaches_to_the_stream_it_started_as_often_as_needed(tic
 
 
 def test_an_unused_ticket_attaches_to_nothing_and_runs_out(tickets: Tickets, clock: Clock) -> None:
-    ticket = tickets.issue("ada")
+    ticket = tickets.issue(KeyId("ada"))
     assert refused(tickets, ticket, STREAM)
     clock.now_s += TICKET_S + 1
     assert refused(tickets, ticket)
@@ -66,8 +66,8 @@ def test_what_was_never_issued_is_refused(tickets: Tickets) -> None:
 
 
 def test_the_oldest_is_forgotten_when_there_are_too_many(tickets: Tickets) -> None:
-    first, second = tickets.issue(""), tickets.issue("")
+    first, second = tickets.issue(KeyId("")), tickets.issue(KeyId(""))
     for _ in range(MAX_TICKETS - 1):
-        tickets.issue("")
+        tickets.issue(KeyId(""))
     assert refused(tickets, first)
     assert tickets.redeem(second) == ""

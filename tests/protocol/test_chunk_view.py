@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headrace.protocol.chunk_view import DELTA_TYPES, view_of, views_of
+from headrace.protocol.chunk_view import DELTA_TYPES, tokens_in, view_of, views_of, without_running_usage
 from headrace.types.chunk import Choice, ChunkView, Delta
 
 
@@ -78,3 +82,37 @@ def test_view_too_deep_to_be_mended_counts_as_no_object(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("headrace.protocol.chunk_view._odd_view", too_deep)
     assert view_of(b'{"choices":5}') is None
+
+
+USAGE = b'{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":0}}'
+PLAIN = b'{"id":"c","choices":[{"index":0,"delta":{"content":"a"}}]}'
+WITH_USAGE = PLAIN[:-1] + b',"usage":' + USAGE + b"}"
+LAST = b'{"id":"c","choices":[],"usage":' + USAGE + b"}"
+
+
+def test_running_usage_is_taken_out_and_the_last_one_kept() -> None:
+    assert without_running_usage(b"\n".join([WITH_USAGE, WITH_USAGE])) == b"\n".join([PLAIN, PLAIN])
+    assert without_running_usage(b"\n".join([WITH_USAGE, LAST])) == b"\n".join([PLAIN, LAST])
+    assert without_running_usage(PLAIN) == PLAIN
+    odd = b'{"a":{"b":1,"usage":{"x":"{"}}}'
+    assert without_running_usage(odd) == odd
+
+
+@given(st.text(), st.dictionaries(st.text(), st.integers() | st.text(), max_size=3))
+def test_taking_out_usage_changes_nothing_else(content: str, usage: dict[str, int | str]) -> None:
+    chunk = {"usage_before": {"usage": usage}, "choices": [{"delta": {"content": content, "usage": usage}}]}
+    lines = json.dumps(chunk | {"usage": {"details": usage, "total_tokens": 3}}, separators=(",", ":")).encode()
+    left = json.loads(without_running_usage(lines))
+    assert left == chunk or left == json.loads(lines)
+    assert {key: value for key, value in left.items() if key != "usage"} == chunk
+
+
+def test_tokens_are_deltas_and_packed_deltas_by_their_size() -> None:
+    word = b'{"choices":[{"delta":{"content":"word"}}]}'
+    role = b'{"choices":[{"delta":{"role":"assistant","content":""}}]}'
+    call = b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}'
+    packed = b'{"choices":[{"delta":{"content":"' + b"four" * 25 + b'"}}]}'
+    assert tokens_in(b"\n".join([role, word, word, call])) == 3
+    assert tokens_in(packed) == 25
+    assert tokens_in(b'{"choices":[{"text":"a"},{"text":"b"}]}') == 2
+    assert tokens_in(b'{"choices":5}\n' + word) == 1

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
+from headrace.pump.charge import Charge
 from headrace.pump.order import Order
 from headrace.pump.pump import Clocks, Pump
 from headrace.stream.log import StreamLog
@@ -113,6 +114,8 @@ class Bench:
         is_immediate: bool = False,
         stream_id: str = "s",
         clock: ManualClock | None = None,
+        charge: Charge | None = None,
+        hides_running_usage: bool = False,
     ) -> None:
         self.clock = clock or ManualClock()
         self.scheduler = FakeScheduler(is_immediate=is_immediate)
@@ -128,6 +131,7 @@ class Bench:
             choices=choices,
             wants_usage=wants_usage,
             linger_s=linger_s,
+            hides_running_usage=hides_running_usage,
         )
         self.log = StreamLog(Lease(order.stream_id, "node", 1), owner="", tail_bytes=limits.tail_bytes)
         self.pump = Pump(
@@ -141,6 +145,7 @@ class Bench:
             scheduler=self.scheduler,
             clocks=Clocks(self.clock, lambda: 1.7e9 + self.clock()),
             on_end=self.ended.append,
+            charge=charge,
         )
         self.pump.begin(self._start)
 

@@ -7,10 +7,11 @@ import time
 
 import pytest
 from tests.node import InProcess, node_in_process
+from tests.stores.kit import billed
 
 from headrace.errors import StoreError
 from headrace.pump.housekeeping import Housekeeper, Retention
-from headrace.stream.store import Store
+from headrace.stream.store import Store, UsageFilter
 from headrace.types.ids import StreamId
 
 
@@ -29,7 +30,9 @@ class Calls:
         return getattr(self._store, name)
 
 
-def housekeeper(relay: InProcess, *, keep_s: float = 3600, store: object | None = None) -> Housekeeper:
+def housekeeper(
+    relay: InProcess, *, keep_s: float = 3600, retain_usage_s: float = 3600, store: object | None = None
+) -> Housekeeper:
     node = relay.node
     return Housekeeper(
         store=store or node.store,  # type: ignore[arg-type]
@@ -38,7 +41,7 @@ def housekeeper(relay: InProcess, *, keep_s: float = 3600, store: object | None 
         supervisor=node.supervisor,
         node="local",
         lease_s=30,
-        retention=Retention(keep_s, 1 << 20),
+        retention=Retention(keep_s, 1 << 20, retain_usage_s),
         wall_time=time.time,
     )
 
@@ -69,6 +72,18 @@ async def test_what_is_older_than_retention_goes_with_its_record() -> None:
         await asyncio.sleep(0.01)
         await housekeeper(relay, keep_s=0).round(0)
         assert (await relay.call("GET", path)).status == 404
+
+
+async def test_what_requests_cost_is_kept_for_longer_than_their_records() -> None:
+    async with node_in_process() as relay:
+        records, now = relay.node.records, time.time()
+        await records.save([billed("old", now - 200), billed("new", now - 100)])
+        await housekeeper(relay, keep_s=50, retain_usage_s=150).round(0)
+        assert (await records.newest(owner="ann")).records == []
+        (line,) = await records.usage(UsageFilter(since=0, until=now), by=[], limit=9)
+        assert line.estimated.requests == 1
+        await housekeeper(relay, keep_s=50, retain_usage_s=50).round(0)
+        assert await records.usage(UsageFilter(since=0, until=now), by=[], limit=9) == []
 
 
 async def test_leases_are_renewed_three_times_as_often_as_they_end() -> None:

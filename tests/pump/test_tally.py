@@ -74,6 +74,31 @@ def test_usage_beside_a_choice_stays_where_it_is() -> None:
     assert tally.usage() == (USAGE, TokenSource.ENGINE)
 
 
+def test_running_usage_of_several_choices_is_added_up_until_the_engine_does() -> None:
+    def told(index: int, tokens: int) -> dict[str, Any]:
+        return {**delta("a", index=index), "usage": {"prompt_tokens": 3, "completion_tokens": tokens}}
+
+    tally = Tally(choices=2, prompt_bytes=0)
+    tally.count(chunks(told(0, 1), told(1, 1), told(0, 2)))
+    assert tally.usage()[0] == {"prompt_tokens": 3, "completion_tokens": 3}
+    tally.count_unlogged(chunks(told(1, 2), {"choices": [], "usage": USAGE}))
+    assert tally.unlogged_tokens == 1
+    assert tally.usage() == (USAGE, TokenSource.ENGINE)
+
+
+def test_counts_for_the_bill_tell_the_engine_s_from_ours() -> None:
+    tally = Tally(choices=1, prompt_bytes=40)
+    tally.count(chunks(delta("a"), delta("b")))
+    tally.count_unlogged(chunks(delta("c")))
+    counts = tally.counts(delivered_tokens=1)
+    assert (counts.prompt_tokens, counts.generated_tokens, counts.delivered_tokens) == (10, 3, 1)
+    assert not counts.is_reported
+    cached = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
+    tally.count(chunks({"choices": [], "usage": cached}))
+    counts = tally.counts(delivered_tokens=1)
+    assert (counts.prompt_tokens, counts.cached_tokens, counts.completion_tokens, counts.is_reported) == (9, 4, 5, True)
+
+
 def test_a_chunk_without_choices_or_usage_is_kept() -> None:
     first = chunks({"choices": [], "prompt_filter_results": []}, delta("a"))
     tally = Tally(choices=1, prompt_bytes=0)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.settings.units import parse_bytes, parse_seconds
+from headrace.settings.units import parse_bytes, parse_dollars, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ from headrace.settings.units import parse_bytes, parse_seconds
         ("1.5 m", 90.0),
         ("24h", 86400.0),
         (" 7d ", 604800.0),
+        (Decimal("0.1"), 0.1),
     ],
 )
 def test_durations(value: object, seconds: float) -> None:
@@ -69,6 +71,37 @@ def test_bad_sizes_say_what_is_expected(value: object) -> None:
         parse_bytes(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        (0, "0"),
+        (3, "3"),
+        (0.1, "0.1"),
+        (Decimal("0.10"), "0.1"),
+        ("0.1", "0.1"),
+        ("1000000000", "1000000000"),
+        (Decimal("1e-20"), "0.00000000000000000001"),
+    ],
+)
+def test_dollars_are_exact(value: object, amount: str) -> None:
+    assert parse_dollars(value) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "-1", "1e3", "$1", "1 USD", "1000000000.01", -0.01, 10**400, 1e300, math.nan, math.inf, True, None, []],
+)
+def test_bad_dollars_say_what_is_expected(value: object) -> None:
+    with pytest.raises(ValueError, match="expected US dollars from 0 to 1000000000"):
+        parse_dollars(value)
+
+
+@pytest.mark.parametrize("text", ["1e-21", "1e-999999999", "-1e-20", "1e10", "nan", "snan", "inf"])
+def test_bad_decimals_are_no_dollars(text: str) -> None:
+    with pytest.raises(ValueError, match="expected US dollars from 0 to 1000000000"):
+        parse_dollars(Decimal(text))
+
+
 @given(st.integers(0, 10**9), st.sampled_from([("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]))
 def test_units_multiply_exactly(number: int, unit: tuple[str, int]) -> None:
     name, milliseconds = unit
@@ -77,9 +110,9 @@ def test_units_multiply_exactly(number: int, unit: tuple[str, int]) -> None:
 
 @given(st.text(max_size=50))
 def test_any_text_is_a_quantity_or_a_value_error(text: str) -> None:
-    for parse in (parse_seconds, parse_bytes):
+    for parse in (parse_seconds, parse_bytes, parse_dollars):
         try:
-            number = parse(text)
+            number: float | Decimal = parse(text)
         except ValueError:
             continue
         assert number >= 0

@@ -1,10 +1,12 @@
-"""Logs and records to store."""
+"""Logs, records and keys to store."""
 
 from __future__ import annotations
 
 from headrace.stream.segment import Segment
 from headrace.stream.store import Append, Batch, Lease, Opening, Seal, Store
-from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.access import ClientKey, Owner, Secret
+from headrace.types.bill import Bill
+from headrace.types.ids import KeyId, Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, End, State
 from headrace.types.record import Record
 
@@ -20,12 +22,14 @@ def opening(name: str, *, node: str = "node-a", owner: str = "ann", keeps_conten
     return Opening(lease(name, node=node), owner, 100.0, keeps_content)
 
 
-def segment(first: int, *lines: bytes, at: float | None = None) -> Segment:
-    return Segment(Offset(first), len(lines), b"\n".join(lines), at)
+def segment(first: int, *lines: bytes, at: float | None = None, tokens: int | None = None) -> Segment:
+    return Segment(Offset(first), len(lines), b"\n".join(lines), at, tokens)
 
 
-def append(name: str, first: int, *lines: bytes, epoch: int = 1, at: float | None = None) -> Append:
-    return Append(lease(name, epoch=epoch), segment(first, *lines, at=at))
+def append(
+    name: str, first: int, *lines: bytes, epoch: int = 1, at: float | None = None, tokens: int | None = None
+) -> Append:
+    return Append(lease(name, epoch=epoch), segment(first, *lines, at=at, tokens=tokens))
 
 
 def seal(name: str, entries: int, *, ended_at: float = 200.0, epoch: int = 1) -> Seal:
@@ -67,3 +71,15 @@ async def read_all(store: Store, name: str, *, after: int = -1, max_bytes: int =
 def record(name: str, accepted_at: float = 1.0, **changes: object) -> Record:
     values = {"stream_id": f"stream-{name}", "owner": "ann", "model": "m", "engine": "scripted", **changes}
     return Record(id=RequestId(name), accepted_at=accepted_at, **values)  # type: ignore[arg-type]
+
+
+def billed(name: str, accepted_at: float = 1.0, *, bill: Bill | None = None, **changes: object) -> Record:
+    """Return a record of a request that has ended, with a bill."""
+    values = {"state": State.COMPLETED, "bill": bill or Bill(nano_usd=1), **changes}
+    return record(name, accepted_at, **values)
+
+
+def key(key_id: str, created_at: float = 1.0, **changes: object) -> ClientKey:
+    secret = Secret(digest=key_id * 8, hint=f"hr_{key_id}", created_at=created_at)
+    values = {"name": key_id, "owner": Owner("ann"), "secrets": (secret,), "created_at": created_at, **changes}
+    return ClientKey(id=KeyId(key_id), **values)  # type: ignore[arg-type]

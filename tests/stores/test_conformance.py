@@ -1,11 +1,9 @@
-"""What every store promises (``headrace.stream.store``)."""
+"""What every store of logs and records promises (``headrace.stream.store``)."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -26,38 +24,20 @@ from tests.stores.kit import (
 )
 
 from headrace.errors import StreamGone, StreamNotFound
-from headrace.stores.memory import MemoryRecords, MemoryStore
-from headrace.stores.sqlite import SqliteDatabase
 from headrace.stream.segment import Flush, Segment
-from headrace.stream.store import Batch, OpenLog, Records, Store
+from headrace.stream.store import (
+    Batch,
+    OpenLog,
+    Records,
+    Store,
+)
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, State
 from headrace.types.record import Perceived
 
-Pair = tuple[Store, Records]
 S = StreamId("s")
 NAMES = itertools.count()
 IN_FIXTURE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Pair]:
-    if request.param == "memory":
-        async with MemoryStore(max_bytes=1 << 24) as store, MemoryRecords(max_records=1000) as records:
-            yield store, records
-    else:
-        async with SqliteDatabase(tmp_path / "headrace.db") as database:
-            yield database.store, database.records
-
-
-@pytest.fixture
-def store(stores: Pair) -> Store:
-    return stores[0]
-
-
-@pytest.fixture
-def records(stores: Pair) -> Records:
-    return stores[1]
 
 
 class TestCommit:
@@ -403,6 +383,20 @@ class TestLeases:
         assert found is not None
         assert found.end == DONE
 
+    async def test_a_claimed_log_says_how_many_tokens_it_has_where_that_is_known(self, store: Store) -> None:
+        await store.commit(Batch([opening(name) for name in ("s", "t", "u")]))
+        await store.commit(Batch(appends=[append("s", 0, b"0", tokens=1), append("t", 0, b"0", tokens=0)]))
+        await store.commit(Batch(appends=[append("s", 1, b"1", b"2", tokens=7), append("t", 1, b"0", tokens=None)]))
+        claimed = await store.claim("node-b", lease_s=10.0, now=0.0)
+        assert {log.stream_id: log.tokens for log in claimed} == {"s": 7, "t": 0, "u": 0}
+
+    async def test_segments_are_read_with_their_tokens_and_so_is_the_end_of_one(self, store: Store) -> None:
+        await store.commit(
+            Batch([opening("s")], [append("s", 0, b"a", tokens=0), append("s", 1, b"b", b"c", tokens=5)])
+        )
+        assert [part.tokens for part in await store.read(S, after=Offset(-1), max_bytes=PAGE)] == [0, 5]
+        assert [part.tokens for part in await store.read(S, after=Offset(1), max_bytes=PAGE)] == [5]
+
 
 class TestCancelRequests:
     async def test_the_node_that_holds_the_log_is_asked(self, store: Store) -> None:
@@ -460,6 +454,14 @@ class TestRecords:
         await records.save([record("r1", 2.0, owner="ann"), record("r2", owner="bob")])
         assert (await records.newest(owner="bob")).records == [record("r2", owner="bob")]
         assert (await records.newest(owner="bob", before=RequestId("r1"))).records == []
+
+    async def test_records_of_all_owners_can_be_listed(self, records: Records) -> None:
+        saved = [record(f"r{at}", float(at), owner=f"owner-{at % 2}") for at in range(5)]
+        await records.save(saved)
+        page = await records.newest(owner=None, limit=3)
+        assert (page.records, page.has_more) == ([saved[4], saved[3], saved[2]], True)
+        page = await records.newest(owner=None, limit=3, before=saved[2].id)
+        assert (page.records, page.has_more) == ([saved[1], saved[0]], False)
 
     async def test_records_can_be_asked_for_by_state(self, records: Records) -> None:
         await records.save(

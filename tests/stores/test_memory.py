@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-import pytest
-from tests.stores.kit import append, opening, read_all, record, write, write_sealed
+import asyncio
 
-from headrace.errors import StreamGone
-from headrace.stores.memory import LOG_BYTES, MemoryRecords, MemoryStore
+import pytest
+from tests.stores.kit import append, billed, key, opening, read_all, record, write, write_sealed
+
+from headrace.errors import StoreError, StreamGone
+from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.memory import usage as usage_module
+from headrace.stores.memory.logs import LOG_BYTES
 from headrace.stream.segment import Flush
-from headrace.stream.store import Batch
+from headrace.stream.store import Batch, UsageFilter
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import State
 
@@ -98,3 +102,32 @@ async def test_records_of_ended_requests_give_way_first() -> None:
     assert await records.get(RequestId("running")) is not None
     await records.save([record("newer")])
     assert await records.get(RequestId("running")) is None
+
+
+async def test_usage_of_the_oldest_requests_gives_way() -> None:
+    records = MemoryRecords(max_records=1, max_usage=3)
+    for number in range(5):
+        await records.save([billed(f"r{number}", model=f"m{number}")])
+    lines = await records.usage(UsageFilter(since=0, until=9), by=["model"], limit=9)
+    assert [line.group for line in lines] == [("m2",), ("m3",), ("m4",)]
+
+
+async def test_a_long_sum_lets_other_tasks_run_and_counts_what_was_there_when_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(usage_module, "ROWS_AT_ONCE", 2)
+    records = MemoryRecords(max_records=10)
+    await records.save([billed(f"r{number}") for number in range(6)])
+    summing = asyncio.ensure_future(records.usage(UsageFilter(since=0, until=9), by=[], limit=1))
+    await asyncio.sleep(0)
+    assert not summing.done()
+    await records.save([billed("late")])
+    assert (await summing)[0].estimated.requests == 6
+
+
+async def test_a_key_too_many_is_refused() -> None:
+    keys = MemoryKeys(max_keys=1)
+    await keys.insert(key("a"))
+    with pytest.raises(StoreError, match="1 keys already"):
+        await keys.insert(key("b"))
+    assert await keys.all() == [key("a")]

@@ -15,10 +15,13 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.stores.kit import (
     PAGE,
     append,
+    billed,
+    key,
     lines_of,
     opening,
     read_all,
@@ -27,16 +30,20 @@ from tests.stores.kit import (
     write,
     write_sealed,
 )
-from tests.stores.version_1 import write_version_1
+from tests.stores.old_versions import write_old
 
 from headrace.errors import StoreError, StreamGone, StreamNotFound
 from headrace.stores.sqlite import SqliteDatabase, checkpoint, logs, schema
 from headrace.stores.sqlite.chains import LogReader
 from headrace.stream.segment import Flush
-from headrace.stream.store import Batch, OpenLog, Store
-from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.stream.store import Batch, OpenLog, Settlement, Store, UsageFilter
+from headrace.types.access import ClientKey
+from headrace.types.bill import Bill
+from headrace.types.ids import KeyId, Offset, RequestId, StreamId
+from headrace.types.outcome import State
 
 S = StreamId("s")
+EVER = UsageFilter(since=0, until=1e12)
 
 
 @pytest.fixture
@@ -405,36 +412,67 @@ class TestFile:
                 pass
 
 
-class TestFileOfVersion1:
+@pytest.mark.parametrize("version", [1, 2])
+class TestOlderFile:
     @pytest.fixture
-    def old(self, path: Path) -> Path:
-        write_version_1(path, {"done": [b"{}", b"[1]"], "s": [b"0", b"1"]}, ended=["done"])
+    def old(self, path: Path, version: int) -> Path:
+        write_old(path, version, {"done": [b"{}", b"[1]"], "s": [b"0", b"1"]}, ended=["done"])
         return path
 
-    async def test_its_logs_are_read_and_their_times_are_not_known(self, old: Path) -> None:
+    async def test_its_logs_are_read_with_the_times_that_are_known(self, old: Path, version: int) -> None:
+        at = 100.5 if version == 2 else None
         async with SqliteDatabase(old) as database:
             store = database.store
             assert await read_all(store, "done") == [b"{}", b"[1]"]
             assert await store.flushes(StreamId("done"), after=Offset(-1), limit=9) == [
-                Flush(Offset(0), 1, 2, None),
-                Flush(Offset(1), 1, 3, None),
+                Flush(Offset(0), 1, 2, at),
+                Flush(Offset(1), 1, 3, at),
             ]
-        assert query(old, "PRAGMA user_version") == [2]
+            assert [part.tokens for part in await store.read(S, after=Offset(-1), max_bytes=PAGE)] == [None, None]
+        assert query(old, "PRAGMA user_version") == [3]
 
-    async def test_a_log_in_it_is_gone_on_with_and_later_times_are_known(self, old: Path) -> None:
+    async def test_its_tables_become_those_of_a_new_file(self, old: Path, tmp_path: Path, version: int) -> None:
+        names = "SELECT name FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+        columns = "SELECT name FROM pragma_table_info('{}') ORDER BY name"
+        async with SqliteDatabase(tmp_path / "new.db"), SqliteDatabase(old):
+            pass
+        assert query(old, names) == query(tmp_path / "new.db", names)
+        for table in query(old, "SELECT name FROM sqlite_schema WHERE type = 'table'"):
+            assert query(old, columns.format(table)) == query(tmp_path / "new.db", columns.format(table))
+
+    async def test_a_log_in_it_is_gone_on_with_and_later_times_and_tokens_are_known(
+        self, old: Path, version: int
+    ) -> None:
+        at = 100.5 if version == 2 else None
         async with SqliteDatabase(old) as database:
             store = database.store
             assert await store.claim("node-a", lease_s=10.0, now=0.0) == [
-                OpenLog(stream_id=S, epoch=2, entries=Offset(2))
+                OpenLog(stream_id=S, epoch=2, entries=Offset(2), tokens=0)
             ]
-            batch = Batch(appends=[append("s", 2, b"2", epoch=2, at=9.5)], seals=[seal("s", 3, epoch=2)])
+            batch = Batch(appends=[append("s", 2, b"2", epoch=2, at=9.5, tokens=3)])
             await store.commit(batch)
             await write_sealed(store, "new", [b"x"])
         async with SqliteDatabase(old) as database:
-            assert await read_all(database.store, "s") == [b"0", b"1", b"2"]
-            assert await read_all(database.store, "new") == [b"x"]
-            flushes = await database.store.flushes(S, after=Offset(-1), limit=9)
-            assert [flush.at for flush in flushes] == [None, None, 9.5]
+            store = database.store
+            assert await read_all(store, "s") == [b"0", b"1", b"2"]
+            assert await read_all(store, "new") == [b"x"]
+            assert [flush.at for flush in await store.flushes(S, after=Offset(-1), limit=9)] == [at, at, 9.5]
+            assert (await store.claim("node-a", lease_s=10.0, now=0.0))[0].tokens == 3
+
+    async def test_its_records_are_read_and_cost_nothing_until_they_end(self, old: Path) -> None:
+        async with SqliteDatabase(old) as database:
+            records = database.records
+            done, running = [await records.get(RequestId(f"r-{name}")) for name in ("done", "s")]
+            assert done is not None
+            assert (done.completion_tokens, done.bill, done.tags, done.key_id) == (3, None, {}, "")
+            assert await records.usage(EVER, by=[], limit=9) == []
+            assert running is not None
+            ended = msgspec.structs.replace(running, state=State.TRUNCATED, bill=Bill(nano_usd=7))
+            await records.save([ended])
+            assert [line.estimated.nano_usd for line in await records.usage(EVER, by=[], limit=9)] == [7]
+            await records.settle([Settlement(RequestId("r-s"), 1, 2, Bill(nano_usd=5))])
+            settled = msgspec.structs.replace(ended, delivered_tokens=1, generated_tokens=2, bill=Bill(nano_usd=5))
+            assert await records.get(RequestId("r-s")) == settled
 
     async def test_its_logs_are_trimmed_and_erased(self, old: Path) -> None:
         async with SqliteDatabase(old) as database:
@@ -445,33 +483,37 @@ class TestFileOfVersion1:
             assert await store.erase(S)
         assert query(old, "SELECT count(*) FROM segment") == [0]
 
-    async def test_a_command_refuses_it_and_leaves_it_to_the_server_that_may_run(self, old: Path) -> None:
-        with pytest.raises(StoreError, match=r"older Headrace \(schema 1\).*headrace serve"):
+    async def test_a_command_refuses_it_and_leaves_it_to_the_server_that_may_run(self, old: Path, version: int) -> None:
+        with pytest.raises(StoreError, match=rf"older Headrace \(schema {version}\).*headrace serve"):
             async with SqliteDatabase(old, exclusive=False):
                 pass
-        assert query(old, "PRAGMA user_version") == [1]
+        assert query(old, "PRAGMA user_version") == [version]
         async with SqliteDatabase(old), SqliteDatabase(old, exclusive=False) as command:
             assert await read_all(command.store, "s") == [b"0", b"1"]
 
     async def test_a_change_of_schema_that_fails_leaves_it_as_it_was(
-        self, old: Path, monkeypatch: pytest.MonkeyPatch
+        self, old: Path, version: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
-        monkeypatch.setattr(schema, "_MIGRATIONS", {**schema._MIGRATIONS, 2: "ALTER TABLE missing ADD COLUMN x"})
+        failing = {**schema._MIGRATIONS, 3: "CREATE TABLE more (x);\nALTER TABLE missing ADD COLUMN x"}
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 4)
+        monkeypatch.setattr(schema, "_MIGRATIONS", failing)
         with pytest.raises(StoreError, match="missing"):
             async with SqliteDatabase(old):
                 pass
         monkeypatch.undo()
-        assert query(old, "PRAGMA user_version") == [1]
-        assert "taken_at" not in query(old, "SELECT name FROM pragma_table_info('segment')")
+        assert query(old, "PRAGMA user_version") == [version]
+        assert "tokens" not in query(old, "SELECT name FROM pragma_table_info('segment')")
+        assert not {"usage", "more"} & set(query(old, "SELECT name FROM sqlite_schema"))
         async with SqliteDatabase(old) as database:
             assert await read_all(database.store, "s") == [b"0", b"1"]
 
-    async def test_version_1_refuses_a_file_of_this_version(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_it_refuses_a_file_of_this_version(
+        self, path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async with SqliteDatabase(path):
             pass
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
-        with pytest.raises(StoreError, match=r"newer Headrace \(schema 2; this one knows 1\)"):
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", version)
+        with pytest.raises(StoreError, match=rf"newer Headrace \(schema 3; this one knows {version}\)"):
             async with SqliteDatabase(path):
                 pass
 
@@ -502,6 +544,136 @@ class TestCommandBesideTheServer:
                 await server.store.read(S, after=Offset(-1), max_bytes=PAGE)
             assert await read_all(server.store, "other") == [b"x", b"y"]
         assert query(path, "SELECT count(*) FROM segment") == [2]
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("owner", "index"), [(None, "usage_age (accepted_at>?"), ("ann", "usage_owner (owner=? AND accepted_at>?")]
+    )
+    async def test_a_range_of_time_is_found_by_an_index(self, path: Path, owner: str | None, index: str) -> None:
+        plans: list[str] = []
+        async with SqliteDatabase(path) as database:
+            connection = database._usage_reader._connection
+            assert connection is not None
+            connection.set_trace_callback(plans.append)
+            query_of_owner = UsageFilter(since=1.0, until=2.0, owner=owner, model="m", tag=("team", "x"))
+            for by in (["model"], ["owner"], ["owner", "key", "day"]):
+                await database.records.usage(query_of_owner, by=by, limit=9)
+            await database.records.spent(since=1.0)
+        *of_usage, of_spent = [query_plan(path, sql) for sql in plans]
+        assert len(of_usage) == 3
+        assert all(any(index in step for step in plan) for plan in of_usage)
+        assert any("usage_age (accepted_at>?" in step for step in of_spent)
+
+    async def test_settling_finds_its_rows_by_their_ids(self, path: Path) -> None:
+        """One that looked at all rows would cost more with each request ever made."""
+        costs = []
+        async with SqliteDatabase(path) as database:
+            for count in (100, 3000):
+                await database.records.save([billed(f"{count}-{number}") for number in range(count)])
+                costs.append(await steps_of_settling(database, f"{count}-7"))
+        assert costs[1] < 1.5 * costs[0] + 10
+
+    async def test_a_record_and_what_it_cost_are_kept_together_or_not_at_all(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            fault.error = sqlite3.OperationalError("disk I/O error")
+            with pytest.raises(StoreError):
+                await database.records.save([billed("r")])
+            assert await database.records.get(RequestId("r")) is None
+            assert await database.records.usage(EVER, by=[], limit=9) == []
+            await database.records.save([billed("r")])
+            fault.error = sqlite3.OperationalError("disk I/O error")
+            with pytest.raises(StoreError):
+                await database.records.settle([Settlement(RequestId("r"), 1, 2, Bill(nano_usd=5))])
+            assert await database.records.get(RequestId("r")) == billed("r")
+            assert (await database.records.usage(EVER, by=[], limit=9))[0].estimated.nano_usd == 1
+
+    async def test_saving_a_record_without_a_bill_runs_one_statement(self, path: Path) -> None:
+        ran: list[str] = []
+        async with SqliteDatabase(path) as database:
+            await database._writer.submit(lambda connection: connection.set_trace_callback(ran.append))
+            ran.clear()
+            await database.records.save([record("r")])
+            assert [sql.split()[0] for sql in ran if "record" in sql or "usage" in sql] == ["INSERT"]
+            ran.clear()
+            await database.records.save([billed("r")])
+            assert [sql.split()[0] for sql in ran if "record" in sql or "usage" in sql] == ["INSERT", "INSERT"]
+
+    async def test_a_long_sum_holds_up_neither_records_nor_the_look_at_the_version_of_keys(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            connection = database._usage_reader._connection
+            assert connection is not None
+            gate = threading.Event()
+            await database.records.save([billed(f"r{number}") for number in range(100)])
+            connection.set_progress_handler(lambda: not gate.wait(10), 10)
+            summing = asyncio.ensure_future(database.records.usage(EVER, by=[], limit=9))
+            try:
+                assert await database.records.get(RequestId("r1")) == billed("r1")
+                assert await database.keys.version() == 0
+                assert not summing.done()
+            finally:
+                gate.set()
+            assert (await summing)[0].estimated.requests == 100
+
+
+def query_plan(path: Path, sql: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+
+async def steps_of_settling(database: SqliteDatabase, name: str) -> int:
+    counter = Counter()
+    await database._writer.submit(lambda connection: connection.set_progress_handler(counter, 10))
+    await database.records.settle([Settlement(RequestId(name), 1, 2, Bill(nano_usd=5))])
+    await database._writer.submit(lambda connection: connection.set_progress_handler(None, 0))
+    return counter.steps
+
+
+class TestKeys:
+    async def test_two_processes_change_one_key_and_no_change_is_lost(self, path: Path) -> None:
+        async with SqliteDatabase(path) as server, SqliteDatabase(path, exclusive=False) as command:
+            await server.keys.insert(key("a", name=""))
+            append_one = [database.keys.change(KeyId("a"), more("x")) for database in (server, command) * 10]
+            await asyncio.gather(*append_one)
+            assert [found.name for found in await server.keys.all()] == ["x" * 20]
+            assert await server.keys.version() == await command.keys.version() == 21
+
+    async def test_a_change_that_fails_leaves_the_writer_alive_and_what_shares_its_transaction_whole(
+        self, path: Path, fault: Fault
+    ) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            await database.keys.insert(key("a"))
+            stalled = await stall(database.store, fault)
+            changing = asyncio.ensure_future(database.keys.change(KeyId("a"), refused))
+            await asyncio.sleep(0)
+            saving = database.records.save([billed("r")])
+            fault.gate.set()
+            with pytest.raises(LookupError, match="no such secret"):
+                await changing
+            await asyncio.gather(stalled, saving)
+            assert fault.commits == 3
+            assert await database.keys.all() == [key("a")]
+
+    async def test_they_are_bounded(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("headrace.stores.sqlite.keys.MAX_KEYS", 1)
+        async with SqliteDatabase(path) as database:
+            await database.keys.insert(key("a"))
+            with pytest.raises(StoreError, match="1 keys already"):
+                await database.keys.insert(key("b"))
+
+    async def test_a_digest_that_was_replaced_is_soon_in_no_table(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await database.keys.insert(key("before"))
+            await database.keys.change(KeyId("before"), lambda found: msgspec.structs.replace(found, secrets=()))
+        assert b"before" * 8 not in contents(path.parent)["headrace.db"]
+
+
+def more(letter: str) -> Callable[[ClientKey], ClientKey]:
+    return lambda found: msgspec.structs.replace(found, name=found.name + letter)
+
+
+def refused(_: ClientKey) -> ClientKey:
+    raise LookupError("no such secret")
 
 
 class TestCheckpoints:

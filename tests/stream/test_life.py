@@ -26,6 +26,7 @@ from headrace.pump.recovery import recover
 from headrace.stores.sqlite import SqliteDatabase
 from headrace.stream.store import StoredLog
 from headrace.types.engine import EngineEnd
+from headrace.types.bill import Bill
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause, End, State
 
@@ -108,7 +109,7 @@ class StreamLife(RuleBasedStateMachine):
         self.database = SqliteDatabase(self.path, before_commit=self.wait_until_allowed)
         await self.database.__aenter__()
         store, records = self.database.store, self.database.records
-        await recover(store, records, node="node", lease_s=30, wall_time=lambda: 1.0)
+        await recover(store, records, node="node", lease_s=30, wall_time=lambda: 1.0, bill=lambda _: Bill())
         self.committer = Committer(
             store,
             records,

@@ -42,7 +42,7 @@ def new_log(tail_bytes: int = 1 << 20) -> StreamLog:
 
 
 def add(log: StreamLog, *lines: bytes) -> None:
-    log.append(b"\n".join(lines), len(lines), bears_content=True)
+    log.append(b"\n".join(lines), len(lines), tokens=len(lines))
 
 
 def test_followers_see_nothing_before_it_is_published() -> None:

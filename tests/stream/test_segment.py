@@ -39,6 +39,13 @@ def test_head_keeps_the_first_entries_that_fit_and_at_least_one(lines: list[byte
     assert part is segment or len(part.data) + 1 + len(lines[len(kept)]) > max_bytes
 
 
+def test_tokens_up_to_the_end_are_known_of_parts_that_have_the_end() -> None:
+    segment = Segment(Offset(5), 3, b"a\nb\nc", 7.5, 9)
+    assert segment.since(Offset(6)).tokens == 9
+    assert segment.first_entries(2).tokens is None
+    assert segment.head(1).tokens is None
+
+
 def test_every_part_of_a_segment_has_the_time_of_the_whole() -> None:
     segment = Segment(Offset(5), 3, b"a\nb\nc", 7.5)
     parts = [segment.since(Offset(6)), segment.first_entries(1), segment.head(1)]

@@ -34,7 +34,7 @@ SSE = "text/event-stream"
 STREAM_FIELDS = {
     "id", "object", "state", "cause", "finish_reason", "last_offset", "model", "engine", "request_id", "created_at",
     "first_content_at", "ended_at", "usage", "tokens_source", "bytes", "malformed_chunks", "durability", "message",
-    "consumers", "lag", "perceived",
+    "consumers", "lag", "perceived", "owner", "key_id", "tags", "generated_tokens", "delivered_tokens", "cost",
 }  # fmt: skip
 
 

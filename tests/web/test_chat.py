@@ -60,7 +60,7 @@ def test_an_answer_of_the_embedded_model_arrives_whole(context: BrowserContext) 
         (stream_id,) = stream_ids(relay)
         assert relay.stream(stream_id)["state"] == "completed"
         assert chat.words() > 3
-        assert "ms" in (chat.answers.first.text_content() or "")
+        assert "TTFT" in (chat.answers.first.text_content() or "")
         assert chat.errors.seen == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,10 @@ import typer
 from headrace._version import __version__
 from headrace.cli.chat.command import chat
 from headrace.cli.config.command import commands as config_commands
+from headrace.cli.keys.command import commands as keys_commands
 from headrace.cli.streams.command import commands as streams_commands
 from headrace.cli.untrusted import one_line
+from headrace.cli.usage.command import usage
 from headrace.errors import RelayError
 
 app = typer.Typer(
@@ -27,6 +30,8 @@ app = typer.Typer(
 model_commands = typer.Typer(help="The embedded model.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(chat)
 app.add_typer(streams_commands, name="streams")
+app.add_typer(keys_commands, name="keys")
+app.command()(usage)
 app.add_typer(config_commands, name="config")
 app.add_typer(model_commands, name="model")
 
@@ -104,7 +109,7 @@ def serve(
     ] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond loopback although nobody has to show a key.")
+        bool, typer.Option("--insecure", help="Listen beyond loopback even while there are no keys.")
     ] = False,
 ) -> None:
     """Serve the relay. Durations are seconds or carry a unit (500ms, 5m); HEADRACE_SECTION__KEY sets any other key."""
@@ -132,7 +137,8 @@ def serve(
             "log.level": log_level,
         }
     )
-    serve_relay(load_settings(environ=os.environ, file=config, overrides=overrides))
+    load = partial(load_settings, environ=os.environ, file=config, overrides=overrides)
+    serve_relay(load(), load=load)
 
 
 @app.command()

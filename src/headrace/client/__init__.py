@@ -8,5 +8,6 @@ from headrace.client.page import Page
 from headrace.client.patience import Patience
 from headrace.client.result import Result
 from headrace.client.stream import Stream
+from headrace.protocol.usage import Usage
 
-__all__ = ["AsyncClient", "AsyncStream", "Client", "Entry", "Page", "Patience", "Result", "Stream"]
+__all__ = ["AsyncClient", "AsyncStream", "Client", "Entry", "Page", "Patience", "Result", "Stream", "Usage"]

@@ -16,6 +16,9 @@ T = TypeVar("T")
 MAX_BYTES = 16 * 1024 * 1024
 """How much of an answer is read."""
 
+LIMIT_PREFIX = "x-ratelimit-"
+"""How the names of headers begin that tell of rate limits, as with OpenAI."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """Status, headers and body."""
@@ -29,7 +32,9 @@ class Answer(msgspec.Struct, frozen=True):
         """What went wrong; None for a success."""
         if self.status < 300:
             return None
-        return error_of_answer(self.body, status=self.status, retry_after_s=retry_after_s(self.headers))
+        error = error_of_answer(self.body, status=self.status, retry_after_s=retry_after_s(self.headers))
+        error.headers = limit_headers(self.headers)
+        return error
 
     def decoded(self, kind: type[T]) -> T:
         """Return the JSON of a success.
@@ -66,6 +71,11 @@ async def ask_async(transport: AsyncTransport, request: Request, *, within_s: fl
         return Answer(response.status, response.headers, await response.read(MAX_BYTES))
     except (Unreached, Broken) as error:
         raise ConnectionLost(str(error)) from error
+
+
+def limit_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return what an answer says of its caller's rate limits."""
+    return tuple((name.lower(), value) for name, value in headers.items() if name.lower().startswith(LIMIT_PREFIX))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -14,6 +14,7 @@ from headrace.client.answer import ask_async
 from headrace.client.async_http import AsyncHTTPTransport
 from headrace.client.async_stream import AsyncStream
 from headrace.client.calls import (
+    Moment,
     cancel_request,
     chat_headers,
     chat_request,
@@ -21,11 +22,13 @@ from headrace.client.calls import (
     list_request,
     models_request,
     show_request,
+    usage_request,
 )
 from headrace.client.page import Models, Page
 from headrace.client.patience import Patience
 from headrace.client.plan import Planner, chat_fields, new_stream_id
 from headrace.client.session import Session
+from headrace.protocol.usage import Usage
 
 
 class AsyncClient:
@@ -165,6 +168,39 @@ class AsyncClient:
         error = (await ask_async(self._transport, erase_request(stream_id))).error
         if error is not None:
             raise error
+
+    async def usage(
+        self,
+        *,
+        by: Sequence[str] = ("model",),
+        since: Moment | None = None,
+        until: Moment | None = None,
+        owner: str | None = None,
+        key: str | None = None,
+        model: str | None = None,
+        tag: tuple[str, str] | None = None,
+        limit: int = 10_000,
+    ) -> Usage:
+        """Return what requests that have ended used and cost. Without the role admin: those of one's own owner.
+
+        Args:
+            by: What is told apart, up to 4 of ``owner``, ``key``, ``model``, ``engine``, ``state``, ``day`` (UTC) and
+                ``tag:NAME``; nothing gives one group for all.
+            since: When the first of them was accepted; None: in this month.
+            until: Before when the last of them was accepted; None: now.
+            owner: Only those of this owner.
+            key: Only those with the key of this id.
+            model: Only those of this model.
+            tag: Only those with this tag: name and value.
+            limit: Most groups.
+
+        Raises:
+            ClientRequestError: The relay does not take one of these.
+        """
+        request = usage_request(
+            by=by, since=since, until=until, owner=owner, key=key, model=model, tag=tag, limit=limit
+        )
+        return (await ask_async(self._transport, request)).decoded(Usage)
 
     async def models(self) -> list[str]:
         """Return the names of the models served."""

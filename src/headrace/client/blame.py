@@ -6,14 +6,18 @@ from typing import Any
 
 from headrace.client.ending import Ending
 from headrace.errors import (
+    BudgetExhausted,
     ClientRequestError,
+    Forbidden,
     Overloaded,
+    RateLimited,
     RelayError,
     StoreError,
     StreamCancelled,
     StreamExists,
     StreamGone,
     StreamNotFound,
+    Unauthorized,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamRejected,
@@ -41,7 +45,18 @@ _BY_CAUSE: dict[str | None, type[RelayError]] = {
 """Causes that are not here (``node_lost``, ``shutdown``, ``deadline``, …) are the relay's own: ``RelayError``."""
 
 _BY_CODE: dict[str | None, type[RelayError]] = {
-    error.code: error for error in (StreamNotFound, StreamExists, StreamGone, StoreError, Overloaded)
+    error.code: error
+    for error in (
+        Unauthorized,
+        Forbidden,
+        StreamNotFound,
+        StreamExists,
+        StreamGone,
+        StoreError,
+        Overloaded,
+        RateLimited,
+        BudgetExhausted,
+    )
 }
 
 

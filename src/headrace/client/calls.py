@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -10,6 +11,9 @@ import msgspec
 
 from headrace.client.transport import Request
 from headrace.client.wire import NDJSON
+
+Moment = datetime | float | str
+"""A moment as the relay takes it: a ``datetime``, Unix seconds, or text: an ISO date or time, UTC unless it says otherwise."""
 
 
 def chat_headers(*, stream_id: str, linger_s: float, coalesce_tokens: int | None = None) -> dict[str, str]:
@@ -51,12 +55,44 @@ def erase_request(stream_id: str) -> Request:
     return Request(method="DELETE", path=stream_path(stream_id))
 
 
+def usage_request(
+    *,
+    by: Sequence[str],
+    since: Moment | None,
+    until: Moment | None,
+    owner: str | None,
+    key: str | None,
+    model: str | None,
+    tag: tuple[str, str] | None,
+    limit: int,
+) -> Request:
+    query = {
+        "by": ",".join(by),
+        "since": _moment(since),
+        "until": _moment(until),
+        "owner": owner,
+        "key": key,
+        "model": model,
+        "tag": None if tag is None else ":".join(tag),
+        "limit": limit,
+    }
+    given = urlencode({name: value for name, value in query.items() if value is not None})
+    return Request(method="GET", path=f"/usage?{given}")
+
+
 def models_request() -> Request:
     return Request(method="GET", path="/models")
 
 
 def stream_path(stream_id: str) -> str:
     return f"/streams/{quote(stream_id, safe='')}"
+
+
+def _moment(moment: Moment | None) -> str | None:
+    """Return a moment as text; a ``datetime`` without a time zone is one of this machine's."""
+    if moment is None or isinstance(moment, str):
+        return moment
+    return f"{moment.timestamp() if isinstance(moment, datetime) else moment:.6f}"
 
 
 def _coalescing(tokens: int | None) -> dict[str, str]:

@@ -37,7 +37,9 @@ def _translated(error: RelayError, request: httpx2.Request, *, is_mid_stream: bo
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     if is_mid_stream:
         return openai.APIError(error.message, request, body=body)
-    retry_after = {} if error.retry_after_s is None else {"retry-after": f"{error.retry_after_s:g}"}
-    response = httpx2.Response(error.status, request=request, headers=retry_after, json={"error": body})
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["retry-after"] = f"{error.retry_after_s:g}"
+    response = httpx2.Response(error.status, request=request, headers=headers, json={"error": body})
     default = openai.InternalServerError if error.status >= 500 else openai.APIStatusError
     return _BY_STATUS.get(error.status, default)(error.message, response=response, body=body)

@@ -11,6 +11,7 @@ import msgspec
 from headrace.delivery.uptake import Peer, Uptake
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
+from headrace.protocol.chunk_view import tokens_in
 from headrace.stream.log import StreamLog
 from headrace.stream.segment import Segment
 from headrace.stream.store import Store
@@ -74,6 +75,7 @@ class Consumer:
         "_store",
         "_sweep",
         "_timeouts",
+        "_tokens",
         "_uptake",
         "_waiting",
         "_wake_at_s",
@@ -110,6 +112,7 @@ class Consumer:
         self._gathering_since_s: float | None = None
         self._has_content = False
         self._credit: int | None = None
+        self._tokens = 0
         self._closed_by: Cause | None = None
         # Asking for it costs a system call on Python 3.11.
         self._loop = asyncio.get_running_loop()
@@ -203,6 +206,7 @@ class Consumer:
             segments = _first_entries(segments, self._credit)
             self._credit -= sum(segment.count for segment in segments)
         if segments:
+            self._tokens = _tokens_behind(segments, self._tokens)
             self.position = segments[-1].next
             self._has_content = self._log.has_published_content
         return segments
@@ -224,9 +228,14 @@ class Consumer:
         return False
 
     def sent(self, written_bytes: int) -> None:
-        """Note that so much was written to the peer."""
+        """Note that all that was handed out was written to the peer, in so many bytes."""
         self._last_sent_s = self._clock()
         self._uptake.written_bytes += written_bytes
+        self._log.delivered(self._tokens)
+
+    def held(self) -> None:
+        """Note that what was handed out waits for more before it is written: the peer's silence is no fault of its own."""
+        self._last_sent_s = self._clock()
 
     def expire(self, now_s: float) -> None:
         """Wake whoever waits for a time, and drop a peer that takes nothing of what waits for it."""
@@ -262,6 +271,13 @@ class Consumer:
     def _raise_if_closed(self) -> None:
         if self._closed_by is not None:
             raise ConsumerClosed(self._closed_by)
+
+
+def _tokens_behind(segments: list[Segment], before: int) -> int:
+    """Return how many tokens the log has up to the end of some segments, ``before`` of them before the first."""
+    for segment in segments:
+        before = segment.tokens if segment.tokens is not None else before + tokens_in(segment.data)
+    return before
 
 
 def _first_entries(segments: list[Segment], count: int) -> list[Segment]:

@@ -69,7 +69,7 @@ async def answer_blocking(exchange: Exchange, pump: Pump, consumer: Consumer) ->
     assembler = CompletionAssembler(pump.order.engine_request.endpoint)
     while True:
         delivery = await consumer.next()
-        consumer.sent(0)
+        consumer.held()
         for segment in delivery.segments:
             assembler.add(segment.data)
         if delivery.end is not None:
@@ -79,8 +79,10 @@ async def answer_blocking(exchange: Exchange, pump: Pump, consumer: Consumer) ->
     end = delivery.end
     if end.is_error:
         await _respond_end(exchange, log, end, partial_text=assembler.text)
-        return
-    await exchange.respond(200, assembler.completion(usage=end.usage), headers=[*NO_BUFFERING, *stream_headers(log)])
+    else:
+        completion = assembler.completion(usage=end.usage)
+        await exchange.respond(200, completion, headers=[*NO_BUFFERING, *stream_headers(log)])
+    consumer.sent(0)
 
 
 def _head_wait_s(timeouts: Timeouts) -> float:

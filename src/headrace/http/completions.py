@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from headrace.http.answers import answer_blocking, answer_streaming
 from headrace.http.exchange import Exchange
-from headrace.http.intake import order_of, require_free
+from headrace.http.intake import Ask, begin
 from headrace.http.node import new_stream_id
 from headrace.http.parameters import accepts_lines, linger_s_of, options_of, stream_id_of
 from headrace.protocol.encoders import ChatNDJSONEncoder, ChatSSEEncoder, Encoder
 from headrace.protocol.request import GenerationRequest, parse_chat_request, parse_completion_request
 from headrace.types.engine import Endpoint
-from headrace.types.ids import Offset, StreamId
+from headrace.types.ids import Offset
+
+STREAM_ID_HEADER = "Headrace-Stream-Id"
 
 
 async def chat_completions(exchange: Exchange) -> None:
@@ -44,33 +46,25 @@ async def _serve(
 ) -> None:
     node, headers = exchange.node, exchange.headers()
     options = options_of(node, headers, exchange.query())
-    linger = headers.get(b"headrace-linger")
+    linger, proposed = headers.get(b"headrace-linger"), headers.get(b"headrace-stream-id")
     streams = as_lines or bool(request.stream)
-    order = order_of(
-        node,
-        request,
-        body,
+    ask = Ask(
+        caller=exchange.caller,
+        request=request,
+        body=body,
         endpoint=endpoint,
-        stream_id=await _stream_id(exchange, headers.get(b"headrace-stream-id")),
+        stream_id=new_stream_id() if proposed is None else stream_id_of(proposed.decode("latin-1"), STREAM_ID_HEADER),
+        proposed_as=None if proposed is None else STREAM_ID_HEADER,
         request_id=exchange.request_id,
         headers=headers,
         linger_s=None if linger is None else linger_s_of(node, linger.decode("latin-1"), "Headrace-Linger"),
         wants_usage=streams and request.wants_usage,
     )
-    pump = node.supervisor.start(order)
+    pump, exchange.more_headers = await begin(node, ask, waits=exchange.while_here)
     coalesce_tokens = options.coalesce_tokens if streams else 1
     with node.consumer(pump.log, position=Offset(0), peer=exchange.peer, coalesce_tokens=coalesce_tokens) as consumer:
         if streams:
-            encoder: Encoder = ChatNDJSONEncoder() if as_lines else ChatSSEEncoder(stream_id=order.stream_id)
+            encoder: Encoder = ChatNDJSONEncoder() if as_lines else ChatSSEEncoder(stream_id=ask.stream_id)
             await exchange.watched(consumer, answer_streaming(exchange, pump, consumer, encoder, options))
         else:
             await exchange.watched(consumer, answer_blocking(exchange, pump, consumer))
-
-
-async def _stream_id(exchange: Exchange, proposed: bytes | None) -> StreamId:
-    """Return the id that the client proposes, or a new one."""
-    if proposed is None:
-        return new_stream_id()
-    stream_id = stream_id_of(proposed.decode("latin-1"), "Headrace-Stream-Id")
-    await require_free(exchange.node, stream_id, param="Headrace-Stream-Id")
-    return stream_id

@@ -17,8 +17,8 @@ from headrace.delivery.options import DeliveryOptions
 from headrace.errors import ClientRequestError
 from headrace.http.answers import follow, stream_headers
 from headrace.http.exchange import Exchange
-from headrace.http.intake import order_of
-from headrace.http.node import OWNER, Node, new_stream_id
+from headrace.http.intake import Ask, begin
+from headrace.http.node import Node, new_stream_id
 from headrace.http.parameters import asked, linger_s_of, options_of, stream_id_of, whole_number
 from headrace.http.streams import log_of, next_position
 from headrace.policy.tickets import TICKET_S
@@ -70,7 +70,7 @@ async def post_completion_stream(exchange: Exchange) -> None:
 
 async def issue_ticket(exchange: Exchange) -> None:
     """``POST /v1/tickets``: a word for one use in a URL, where a key must not stand."""
-    ticket = exchange.node.tickets.issue(OWNER)
+    ticket = exchange.node.tickets.issue(exchange.caller.key_id)
     answer = {"object": "ticket", "ticket": ticket, "expires_in": int(TICKET_S)}
     await exchange.respond_json(answer, status=201, headers=[(b"cache-control", b"no-store")])
 
@@ -113,21 +113,21 @@ async def _start(exchange: Exchange, query: dict[str, str], fields: dict[str, An
     body = msgspec.json.encode(fields)
     request = parse_chat_request(body, max_choices=1)
     stream_id = new_stream_id()
-    order = order_of(
-        node,
-        request,
-        body,
+    options, linger_s = options_of(node, headers, query), _linger_s(node, query, headers)
+    if "ticket" in query:
+        exchange.caller = node.gate.caller_of_id(node.tickets.redeem(query["ticket"], stream_id))
+    ask = Ask(
+        caller=exchange.caller,
+        request=request,
+        body=body,
         endpoint=Endpoint.CHAT,
         stream_id=stream_id,
         request_id=exchange.request_id,
         headers=headers,
-        linger_s=_linger_s(node, query, headers),
+        linger_s=linger_s,
         wants_usage=False,
     )
-    options = options_of(node, headers, query)
-    if "ticket" in query:
-        node.tickets.redeem(query["ticket"], stream_id)
-    pump = node.supervisor.start(order)
+    pump, exchange.more_headers = await begin(node, ask, waits=exchange.while_here)
     with node.consumer(
         pump.log, position=Offset(0), peer=exchange.peer, coalesce_tokens=options.coalesce_tokens
     ) as consumer:
@@ -139,8 +139,8 @@ async def _attach(exchange: Exchange, query: dict[str, str], last_event_id: str)
     node = exchange.node
     stream_id, after = _place_of(last_event_id)
     if "ticket" in query:
-        node.tickets.attach(query["ticket"], stream_id)
-    log = await log_of(node, stream_id)
+        exchange.caller = node.gate.caller_of_id(node.tickets.attach(query["ticket"], stream_id))
+    log = await log_of(node, exchange.caller, stream_id)
     if log.published_end is not None and after == log.published:
         # The client has all of it. WHATWG HTML 9.2.3: 204 tells an EventSource to stop reconnecting.
         await exchange.start(204, stream_headers(log))
@@ -159,7 +159,7 @@ async def _follow_on(exchange: Exchange, log: StreamLog, consumer: Consumer, opt
 
 async def _follow(exchange: Exchange, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
     encoder = TokenSSEEncoder(stream_id=log.stream_id)
-    first = encoder.head(consumer.position - 1, retry_ms=exchange.node.retry_ms)
+    first = encoder.head(consumer.position - 1, retry_ms=exchange.node.settings.stream.retry_ms)
     await follow(exchange, log, consumer, encoder, options, first=first)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -17,7 +17,10 @@ from headrace.http.compression import CODECS, Compressor, chosen
 from headrace.http.headers import retry_after
 from headrace.http.node import Node, new_request_id
 from headrace.protocol.errors import error_body
+from headrace.types.access import ANYBODY
 from headrace.types.outcome import Cause
+
+T = TypeVar("T")
 
 NO_BUFFERING: Headers = [
     (b"cache-control", b"no-store, no-transform"),
@@ -54,6 +57,10 @@ class Exchange:
         self.request_id = new_request_id()
         self.has_started = False
         """Whether the response head is out."""
+        self.caller = ANYBODY
+        """Who sends the request; whoever routes it finds out."""
+        self.more_headers: Headers = []
+        """What every answer to it carries."""
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -103,13 +110,13 @@ class Exchange:
             ClientRequestError: It is larger than the limit (413), or did not arrive in time (408).
         """
         try:
-            async with asyncio.timeout(self.node.body_timeout_s):
+            async with asyncio.timeout(self.node.settings.server.body_timeout_s):
                 return await self._read_body()
         except TimeoutError:
             raise ClientRequestError("the request body did not arrive in time", status=408) from None
 
     async def _read_body(self) -> bytes:
-        limit = self.node.max_body_bytes
+        limit = self.node.settings.server.max_body_bytes
         parts: list[bytes] = []
         size = 0
         while True:
@@ -129,13 +136,13 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the response head, with the request's id."""
         self.has_started = True
-        all_headers = [*headers, (b"x-request-id", self.request_id.encode())]
+        all_headers = [*headers, *self.more_headers, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def start_stream(self, content_type: str, headers: Headers) -> None:
         """Send the head of an answer that is written bit by bit, compressed if the node does that and the client asks."""
         head = [(b"content-type", content_type.encode()), *NO_BUFFERING, *headers]
-        if self.node.compress:
+        if self.node.settings.stream.compress:
             head.append((b"vary", b"Accept-Encoding"))
             coding = chosen(self.headers().get(b"accept-encoding", b""))
             if coding is not None:
@@ -173,10 +180,41 @@ class Exchange:
     async def respond_error(self, error: RelayError, *, headers: Headers | None = None) -> None:
         """Send an error in OpenAI's shape."""
         body = error_body(message=error.message, type=error.type, code=error.code, param=error.param)
-        head = list(headers or [])
+        head = [*(headers or []), *((name.encode(), value.encode()) for name, value in error.headers)]
         if error.retry_after_s is not None:
             head.append(retry_after(error.retry_after_s))
         await self.respond(error.status, body, headers=head)
+
+    async def while_here(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what ``work`` returns; it is cancelled when the client leaves before.
+
+        Raises:
+            ConsumerClosed: The client left.
+            RelayError: ``work`` raised it.
+        """
+        failure: RelayError | None = None
+
+        async def guarded() -> T | None:
+            nonlocal failure
+            try:
+                return await work
+            except RelayError as error:
+                failure = error
+                return None
+
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(guarded(), name="work for a client")
+            watching = group.create_task(self._left(), name="watch for disconnect")
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            is_done = working.done()
+            working.cancel()
+            watching.cancel()
+        if failure is not None:
+            raise failure
+        result = working.result() if is_done else None
+        if result is None:
+            raise ConsumerClosed(Cause.CLIENT_GONE)
+        return result
 
     async def watched(self, consumer: Consumer, answer: Awaitable[None]) -> None:
         """Await ``answer`` while watching for the client to leave, which closes the consumer at once."""
@@ -196,7 +234,10 @@ class Exchange:
         if failure is not None:
             raise failure
 
-    async def _watch(self, consumer: Consumer) -> None:
+    async def _left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def _watch(self, consumer: Consumer) -> None:
+        await self._left()
         consumer.close(Cause.CLIENT_GONE)

@@ -1,4 +1,4 @@
-"""Who may talk to the relay while nobody has to show a key: programs of this machine, and pages it serves itself.
+"""Who may talk to the relay: programs of this machine, and pages it serves itself; with keys, whoever shows one.
 
 A page of any website that a person visits can send requests to 127.0.0.1. It must neither read a stream, nor start or
 stop one. Three facts give such a request away:
@@ -32,6 +32,7 @@ _FIELD_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, -]*")
 _READ = frozenset(
     {
         b"host",
+        b"authorization",
         b"origin",
         b"sec-fetch-site",
         b"sec-fetch-mode",
@@ -49,7 +50,7 @@ _READ = frozenset(
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 _WITH_JSON_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HTTP_SCHEMES = {"http": b"http://", "https": b"https://", "ws": b"http://", "wss": b"https://"}
-_METHODS = b"GET, POST, DELETE"
+_METHODS = b"GET, POST, DELETE"  # of all routes
 _EXPOSED = b"Headrace-Stream-Id, Headrace-Durability, X-Request-Id, Retry-After, X-Should-Retry"
 _PREFLIGHT_AGE_S = 600
 _MAX_KNOWN_HOSTS = 64
@@ -75,9 +76,22 @@ class Guard:
     Args:
         allowed_hosts: Values of ``Host`` to accept beside loopback ones: a name for any port, or ``name:port``.
         cors_origins: Origins whose pages may call the relay.
+        needs_keys: Whether every caller has to show a key, which no page of a stranger has: then ``Host`` may name
+            anything, since a relay that serves the world has many names.
     """
 
-    def __init__(self, *, allowed_hosts: Iterable[str] = (), cors_origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        allowed_hosts: Iterable[str] = (),
+        cors_origins: Iterable[str] = (),
+        needs_keys: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._needs_keys = needs_keys
+        self.adopt(allowed_hosts=allowed_hosts, cors_origins=cors_origins)
+
+    def adopt(self, *, allowed_hosts: Iterable[str], cors_origins: Iterable[str]) -> None:
+        """Go by these from now on."""
         self._allowed_hosts = frozenset(host.lower().encode() for host in allowed_hosts)
         self._origins = frozenset(origin.encode() for origin in cors_origins)
         self._known_hosts: set[bytes] = set()
@@ -104,7 +118,7 @@ class Guard:
         host = seen.get(b"host")
         if host is None:
             return _refused(400, "host_missing", "the request has no Host header")
-        if host in self._known_hosts:
+        if host in self._known_hosts or self._needs_keys():
             return None
         if not self._is_served(host.lower()):
             return _refused(

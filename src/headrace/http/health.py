@@ -8,16 +8,20 @@ from headrace.observe.metrics import CONTENT_TYPE
 
 
 async def models(exchange: Exchange) -> None:
-    """``GET /v1/models`` by OpenAI's contract."""
-    node = exchange.node
+    """``GET /v1/models`` by OpenAI's contract: those that the caller may ask for."""
+    node, key = exchange.node, exchange.caller.key
     names = node.models if node.models is not None else await node.supervisor.engine.models()
+    if key is not None and key.models is not None:
+        names = [name for name in names if name in key.models]
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "headrace"} for name in names]
     await exchange.respond_json({"object": "list", "data": data})
 
 
 async def healthz(exchange: Exchange) -> None:
-    """The process answers."""
-    await exchange.respond_json({"status": "ok", "streams": len(exchange.node.supervisor)})
+    """The process answers. Nobody shows a key here, so with keys it does not say how many streams there are."""
+    node = exchange.node
+    streams = {} if node.gate.is_shut else {"streams": len(node.supervisor)}
+    await exchange.respond_json({"status": "ok", **streams})
 
 
 async def readyz(exchange: Exchange) -> None:
@@ -28,5 +32,7 @@ async def readyz(exchange: Exchange) -> None:
 
 
 async def metrics(exchange: Exchange) -> None:
-    """``GET /metrics`` for Prometheus."""
-    await exchange.respond(200, exchange.node.metrics.text(), content_type=CONTENT_TYPE.encode())
+    """``GET /metrics`` for Prometheus: everything for an admin, for others what is their own."""
+    caller, counted = exchange.caller, exchange.node.metrics
+    text = counted.text() if caller.is_admin else counted.text_of_owner(caller.owner)
+    await exchange.respond(200, text, content_type=CONTENT_TYPE.encode())

@@ -11,19 +11,23 @@ from headrace.delivery.consumer import Consumer
 from headrace.delivery.options import DeliveryOptions
 from headrace.delivery.uptake import Peer
 from headrace.http.assets import Assets
+from headrace.http.identity import Gate
+from headrace.http.lobby import Lobby
+from headrace.http.upkeep import UpstreamKeys
 from headrace.observe.metrics import Metrics
+from headrace.policy.budgets import Ledger
 from headrace.policy.limits import Limits
+from headrace.policy.prices import PriceBook
 from headrace.policy.tickets import Tickets
 from headrace.policy.timeouts import Timeouts
+from headrace.pump.housekeeping import Housekeeper
 from headrace.pump.pump import Clocks
 from headrace.pump.supervisor import Supervisor
+from headrace.settings import Settings
 from headrace.stream.log import StreamLog
-from headrace.stream.store import Records, Store
+from headrace.stream.store import Keys, Records, Store
 from headrace.stream.sweep import Sweep
 from headrace.types.ids import Offset, RequestId, StreamId
-
-OWNER = ""
-"""Everybody, while there are no keys."""
 
 
 def system_clocks() -> Clocks:
@@ -38,32 +42,49 @@ def new_request_id() -> RequestId:
     return RequestId(f"req_{secrets.token_urlsafe(16)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Node:
-    """What handlers need, built once by the composition root."""
+    """What handlers need, built once by the composition root. ``settings`` and ``prices`` change with a reload."""
 
+    settings: Settings
     supervisor: Supervisor
+    housekeeper: Housekeeper
     store: Store
     records: Records
+    keys: Keys
     sweep: Sweep
     metrics: Metrics
-    timeouts: Timeouts
-    limits: Limits
     clocks: Clocks
     models: Sequence[str] | None
     """Models served; None when the engine's own list decides."""
-    forward_headers: frozenset[bytes]
-    """Lower-case names of client headers that the engine gets."""
-    max_body_bytes: int
-    body_timeout_s: float
-    store_content: bool
+    upstream_keys: UpstreamKeys | None
+    """The engine's keys; None for an engine that needs none."""
+    gate: Gate
+    lobby: Lobby
+    ledger: Ledger
+    prices: PriceBook
     tickets: Tickets
-    options: DeliveryOptions
-    """What clients get that do not ask otherwise."""
-    compress: bool
-    retry_ms: int
     assets: Assets
     """The files of the page."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return self.settings.timeouts
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
+
+    @property
+    def options(self) -> DeliveryOptions:
+        """What clients get that do not ask otherwise."""
+        stream = self.settings.stream
+        return DeliveryOptions(coalesce_tokens=stream.coalesce_tokens, merge=stream.merge)
+
+    @property
+    def forwarded(self) -> frozenset[bytes]:
+        """Lower-case names of client headers that the engine gets."""
+        return frozenset(name.lower().encode() for name in self.settings.engine.forward_headers)
 
     @property
     def default_model(self) -> str | None:

@@ -9,11 +9,16 @@ import msgspec
 from headrace.delivery.options import MAX_COALESCE_TOKENS, DeliveryOptions
 from headrace.errors import ClientRequestError
 from headrace.http.node import Node
+from headrace.policy.keys import check_tags
+from headrace.types.access import Tags
 from headrace.types.ids import StreamId
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 NDJSON_TYPES = (b"application/x-ndjson", b"application/ndjson")
+
+MAX_TAGS_BYTES = 4096
+"""Of the header ``Headrace-Tags``."""
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -40,6 +45,27 @@ def truth(text: str, name: str) -> bool:
     if value is None:
         raise ClientRequestError(f"{name} must be true or false", param=name)
     return value
+
+
+def tags_of(headers: dict[bytes, bytes]) -> Tags:
+    """Return the tags in ``Headrace-Tags: team=search, feature=chat``; of a repeated name the last value.
+
+    Raises:
+        ClientRequestError: They are not of that form, or beyond their bounds.
+    """
+    value = headers.get(b"headrace-tags", b"")
+    if not value.strip():
+        return {}
+    tags: Tags = {}
+    for part in value[:MAX_TAGS_BYTES].decode("latin-1").split(","):
+        name, equals, text = part.strip().partition("=")
+        if not equals or len(value) > MAX_TAGS_BYTES:
+            raise ClientRequestError(
+                "Headrace-Tags must be names and values, such as team=search, feature=chat", param="Headrace-Tags"
+            )
+        tags[name.strip()] = text.strip()
+    check_tags(tags, "Headrace-Tags")
+    return tags
 
 
 def accepts_lines(accept: bytes) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from headrace.errors import ClientRequestError, StoreError
 from headrace.http.exchange import Exchange
 from headrace.http.node import Node
-from headrace.http.streams import no_such_stream, stream_id_in_path
+from headrace.http.streams import no_such_stream, require_visible, stream_id_in_path
 from headrace.types.ids import StreamId
 from headrace.types.record import Perceived
 
@@ -39,6 +39,7 @@ async def report_perceived(exchange: Exchange) -> None:
     """
     node, stream_id = exchange.node, stream_id_in_path(exchange)
     report = parse_report(await exchange.body())
+    await require_visible(node, exchange.caller, stream_id)
     _require_kept_end(node, stream_id)
     record = await node.records.add_perceived(stream_id, report)
     if record is None:

@@ -12,8 +12,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import uvicorn
@@ -23,10 +23,11 @@ from headrace._version import __version__
 from headrace.errors import SettingsError
 from headrace.http.app import App
 from headrace.http.banner import banner
-from headrace.http.composition import running_node
+from headrace.http.composition import prepared_node, running_node
 from headrace.http.guard import Guard, GuardedApp
 from headrace.http.node import Node
 from headrace.http.protocol import Connections, RelayProtocol, relay_protocol
+from headrace.http.reload import Reloader
 from headrace.http.tls import server_tls
 from headrace.http.websocket import relay_websocket
 from headrace.settings import Settings
@@ -50,8 +51,15 @@ RESERVED_FILES = 256
 """Descriptors kept for the store, the engine's idle connections and the process itself."""
 
 
-def serve(settings: Settings, *, environ: Mapping[str, str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return.
+def serve(
+    settings: Settings, *, environ: Mapping[str, str] | None = None, load: Callable[[], Settings] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return. SIGHUP reloads the settings.
+
+    Args:
+        settings: What to serve.
+        environ: Where keys are looked up; None: this process's environment.
+        load: Reads the settings again, on SIGHUP; None: they stay as they are.
 
     Raises:
         SettingsError: The settings name something that does not exist here.
@@ -63,10 +71,10 @@ def serve(settings: Settings, *, environ: Mapping[str, str] | None = None) -> No
     # What uvicorn says of its own life is said here already.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, os.environ if environ is None else environ))
+        runner.run(_serve(settings, os.environ if environ is None else environ, load or (lambda: settings)))
 
 
-async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
+async def _serve(settings: Settings, environ: Mapping[str, str], load: Callable[[], Settings]) -> None:
     tls, protocol_for = _tls(settings), _protocol(settings)
     max_connections = settings.server.max_connections or _raise_open_files() // 2
     # Bound first, so that an address in use is found out before anything is opened; it listens once recovery is done.
@@ -78,10 +86,51 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
                 head_timeout_s=settings.server.head_timeout_s,
                 on_refused=node.metrics.rejected,
             )
-            guard = Guard(allowed_hosts=settings.server.allowed_hosts, cors_origins=settings.server.cors_origins)
+            guard = Guard(
+                allowed_hosts=settings.server.allowed_hosts,
+                cors_origins=settings.server.cors_origins,
+                needs_keys=lambda: node.gate.is_shut,
+            )
+            reloader = Reloader(
+                settings, load, [partial(prepared_node, node, environ), partial(_prepared_server, guard)]
+            )
             app = GuardedApp(App(node), guard, on_refused=node.metrics.rejected)
             protocol = protocol_for(connections)
-            await _listen(app, connections, bound, node, drain_s=settings.timeouts.drain_s, protocol=protocol, tls=tls)
+            async with _reloading(reloader):
+                await _listen(
+                    app, connections, bound, node, drain_s=settings.timeouts.drain_s, protocol=protocol, tls=tls
+                )
+
+
+async def _prepared_server(guard: Guard, settings: Settings) -> Callable[[], None]:
+    """Return what has the server go by new settings."""
+
+    def adopt() -> None:
+        guard.adopt(allowed_hosts=settings.server.allowed_hosts, cors_origins=settings.server.cors_origins)
+        logging.getLogger().setLevel(settings.log.level.upper())
+
+    return adopt
+
+
+@asynccontextmanager
+async def _reloading(reloader: Reloader) -> AsyncIterator[None]:
+    """Reload on SIGHUP until the block ends. Signals that come while a reload runs cause one more."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    async def reload_for_ever() -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            await reloader.reload()
+
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(reload_for_ever(), name="reload on signal")
+            yield
+            task.cancel()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _listen(
@@ -116,7 +165,9 @@ async def _listen(
     host, port = bound.getsockname()[:2]
     model = node.models[0] if node.models else None
     scheme = "http" if tls is None else "https"
-    server = _Server(config, greeting=banner(host, port, model, version=__version__, scheme=scheme))
+    server = _Server(
+        config, greeting=banner(host, port, model, version=__version__, scheme=scheme, needs_key=node.gate.is_shut)
+    )
     # What lives as long as the process need not be looked at by every collection.
     gc.collect()
     gc.freeze()

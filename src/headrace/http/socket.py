@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -24,13 +24,13 @@ from headrace.delivery.consumer import Consumer, ConsumerClosed
 from headrace.delivery.options import DeliveryOptions
 from headrace.delivery.uptake import Peer, Uptake
 from headrace.delivery.writer import write
-from headrace.errors import ClientRequestError, Overloaded, RelayError
+from headrace.errors import ClientRequestError, Overloaded, RelayError, StreamCancelled
 from headrace.http.asgi import Message, Receive, Scope, Send
 from headrace.http.exchange import NoPeer
-from headrace.http.intake import order_of, require_free
+from headrace.http.intake import Ask, begin
 from headrace.http.node import Node, new_request_id
 from headrace.http.parameters import stream_id_of
-from headrace.http.streams import log_of, next_position
+from headrace.http.streams import log_of, next_position, visible_pump
 from headrace.http.websocket import SHUTDOWN
 from headrace.protocol.duplex import (
     SUBPROTOCOL,
@@ -50,14 +50,17 @@ from headrace.protocol.duplex import (
 )
 from headrace.protocol.request import parse_chat_request
 from headrace.stream.log import StreamLog
+from headrace.types.access import Caller
 from headrace.types.engine import Endpoint
-from headrace.types.ids import Offset, StreamId
+from headrace.types.ids import KeyId, Offset, StreamId
 from headrace.types.outcome import Cause
 
 logger = logging.getLogger(__name__)
 
 TICKET_SUBPROTOCOL = "headrace.ticket."
 """A browser cannot set headers on a handshake; a ticket may ride as a subprotocol behind this."""
+
+T = TypeVar("T")
 
 MAX_REASON_BYTES = 120
 """Of a close frame (RFC 6455 5.5: 125 with the code)."""
@@ -104,8 +107,7 @@ async def serve_socket(node: Node, scope: Scope, receive: Receive, send: Send) -
     connection: FrameConnection = scope["extensions"]["headrace.connection"]
     socket = Socket(node, connection, headers=dict(scope["headers"]))
     try:
-        if tickets:
-            socket.authenticate(tickets[0])
+        await socket.recognise(tickets[0] if tickets else None)
         await socket.run(receive)
     except Closing as closing:
         if closing.code is not Close.RESTART:
@@ -137,6 +139,10 @@ class Socket:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._tasks = asyncio.TaskGroup()
         self._is_first = True
+        self._caller: Caller | None = None
+        self._waiting: dict[StreamId, asyncio.Task[None]] = {}
+        """Streams that wait for their limits."""
+        self._early_credit: dict[StreamId, int] = {}
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             Auth: self._auth,
             Start: self._start,
@@ -147,16 +153,44 @@ class Socket:
             Ping: self._ping,
         }
 
-    def authenticate(self, ticket: str) -> None:
-        """Use a ticket up.
+    async def recognise(self, ticket: str | None) -> None:
+        """Find out who calls as far as the handshake tells: by a ticket that is used up, or by the key in its headers.
+
+        Without either the first message has to tell, unless nobody needs a key.
 
         Raises:
-            Closing: It is no good.
+            Closing: What it tells is no good.
         """
+        if ticket is not None:
+            self._caller = self._by_ticket(ticket)
+        elif b"authorization" in self._headers or not self._node.gate.is_shut:
+            self._caller = await self._by_key(self._node.gate.admit(self._headers))
+
+    def _by_ticket(self, ticket: str) -> Caller:
         try:
-            self._node.tickets.redeem(ticket)
+            return self._node.gate.caller_of_id(self._node.tickets.redeem(ticket))
         except ClientRequestError as error:
             raise Closing(Close.UNAUTHORIZED, error.message) from error
+
+    async def _by_key(self, admitted: Awaitable[Caller]) -> Caller:
+        try:
+            return await admitted
+        except ClientRequestError as error:
+            raise Closing(Close.UNAUTHORIZED, error.message) from error
+
+    @property
+    def _who(self) -> Caller:
+        """Who calls, as its key stands now: one that was revoked meanwhile is good no more.
+
+        Raises:
+            Closing: The key is good no more.
+        """
+        known = KeyId("") if self._caller is None else self._caller.key_id
+        try:
+            self._caller = self._node.gate.caller_of_id(known)
+        except ClientRequestError as error:
+            raise Closing(Close.UNAUTHORIZED, error.message) from error
+        return self._caller
 
     async def run(self, receive: Receive) -> None:
         """Serve the client until it leaves; then let go of its streams, which linger as each was told.
@@ -173,6 +207,8 @@ class Socket:
                 except Closing as closing:
                     failure = closing
                 finally:
+                    for task in tuple(self._waiting.values()):
+                        task.cancel()
                     for consumer in tuple(self._followed.values()):
                         consumer.close(Cause.CLIENT_GONE)
         finally:
@@ -191,7 +227,7 @@ class Socket:
 
     async def _receive_all(self, receive: Receive) -> None:
         while True:
-            event = await receive()
+            event = await (receive() if self._caller is not None else self._introduction(receive))
             if event["type"] == "websocket.disconnect":
                 return
             if event["type"] == SHUTDOWN:
@@ -200,6 +236,8 @@ class Socket:
                     await asyncio.wait(self._deliveries, timeout=SHUTDOWN_WAIT_S)
                 raise Closing(Close.RESTART, "the relay restarts")
             message = _message_of(event)
+            if self._caller is None and not isinstance(message, Auth):
+                raise Closing(Close.UNAUTHORIZED, "the first message must be auth, with a key or a ticket")
             try:
                 await self._handlers[type(message)](message)
             except RelayError as error:
@@ -207,57 +245,112 @@ class Socket:
                 await self._write(error_message(error, stream=getattr(message, "stream", None)))
             self._is_first = False
 
+    async def _introduction(self, receive: Receive) -> Message:
+        """Return what comes first from a client that has not said who it is: strangers may not hold connections for ever.
+
+        Raises:
+            Closing: Nothing comes for as long as a request may take to say who sends it.
+        """
+        try:
+            async with asyncio.timeout(self._node.settings.server.head_timeout_s):
+                return await receive()
+        except TimeoutError:
+            raise Closing(Close.UNAUTHORIZED, "auth did not arrive in time") from None
+
     async def _auth(self, message: Auth) -> None:
         if not self._is_first:
             raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
         if message.ticket is not None:
-            self.authenticate(message.ticket)
+            self._caller = self._by_ticket(message.ticket)
+        else:
+            self._caller = await self._by_key(self._node.gate.admit_key(message.key))
 
     async def _start(self, message: Start) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
         self._require_room(stream_id)
         body = msgspec.json.encode({**message.request, "stream": True})
         request = parse_chat_request(body, max_choices=node.limits.max_choices)
-        await require_free(node, stream_id, param="stream")
-        order = order_of(
-            node,
-            request,
-            body,
+        ask = Ask(
+            caller=self._who,
+            request=request,
+            body=body,
             endpoint=Endpoint.CHAT,
             stream_id=stream_id,
+            proposed_as="stream",
             request_id=new_request_id(),
             headers=self._headers,
             linger_s=self._linger_s(message),
             wants_usage=request.wants_usage,
         )
-        self._follow(node.supervisor.start(order).log, Offset(0), message)
+        queued: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = self._tasks.create_task(self._begin(ask, message, queued), name=f"begin {stream_id}")
+        self._waiting[stream_id] = task
+        task.add_done_callback(lambda _: self._begun(stream_id))
+        # While it waits for its limits, the client may have other things to say.
+        await asyncio.wait((task, queued), return_when=asyncio.FIRST_COMPLETED)
+
+    def _begun(self, stream_id: StreamId) -> None:
+        self._waiting.pop(stream_id, None)
+        self._early_credit.pop(stream_id, None)
+
+    async def _begin(self, ask: Ask, message: Start, queued: asyncio.Future[None]) -> None:
+        """Start a stream; ``queued`` is done when that takes its time."""
+
+        async def wait(work: Coroutine[Any, Any, T]) -> T:
+            queued.set_result(None)
+            return await work
+
+        try:
+            pump, _ = await begin(self._node, ask, waits=wait)
+        except RelayError as error:
+            self._node.metrics.rejected(error.status)
+            await self._write(error_message(error, stream=ask.stream_id))
+        else:
+            self._follow(pump.log, Offset(0), message)
 
     async def _resume(self, message: Resume) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
         self._require_room(stream_id)
-        log = await log_of(node, stream_id)
+        log = await log_of(node, self._who, stream_id)
         self._follow(log, next_position(node, log, Offset(message.after), param="after"), message)
 
     async def _stop(self, message: Stop) -> None:
         stream_id = stream_id_of(message.stream, "stream")
-        pump = self._node.supervisor.find(stream_id)
+        pump = visible_pump(self._node, self._who, stream_id)
         if pump is not None:
             pump.stop(Cause.CLIENT_STOP, "stopped by request")
+        elif stream_id in self._waiting:
+            self._turn_away(stream_id)
         else:
             # Ended already, or never there, which is an error.
-            await log_of(self._node, stream_id)
+            await log_of(self._node, self._who, stream_id)
+
+    def _turn_away(self, stream_id: StreamId) -> None:
+        """Let a stream not begin that still waits for its limits.
+
+        Raises:
+            StreamCancelled: Always, for the client.
+        """
+        self._waiting[stream_id].cancel()
+        raise StreamCancelled(f"{stream_id} was stopped before it began")
 
     async def _detach(self, message: Detach) -> None:
-        consumer = self._followed.get(stream_id_of(message.stream, "stream"))
+        stream_id = stream_id_of(message.stream, "stream")
+        consumer = self._followed.get(stream_id)
         if consumer is not None:
             consumer.close(Cause.CLIENT_GONE)
+        elif stream_id in self._waiting:
+            self._turn_away(stream_id)
         else:
             await self._require_known(message.stream)
 
     async def _grant(self, message: Grant) -> None:
-        consumer = self._followed.get(stream_id_of(message.stream, "stream"))
+        stream_id = stream_id_of(message.stream, "stream")
+        consumer = self._followed.get(stream_id)
         if consumer is not None:
             consumer.grant(message.credit)
+        elif stream_id in self._waiting:
+            self._early_credit[stream_id] = self._early_credit.get(stream_id, 0) + message.credit
         else:
             await self._require_known(message.stream)
 
@@ -271,7 +364,7 @@ class Socket:
             Closing: There is no such stream at all: the client is out of step.
         """
         try:
-            await log_of(self._node, stream_id_of(stream, "stream"))
+            await log_of(self._node, self._who, stream_id_of(stream, "stream"))
         except RelayError as error:
             raise Closing(Close.OUT_OF_ORDER, f"{stream} is not followed here") from error
 
@@ -282,10 +375,10 @@ class Socket:
             Closing: It is followed already.
             Overloaded: The connection follows as many as it may.
         """
-        if stream_id in self._followed:
+        if stream_id in self._followed or stream_id in self._waiting:
             raise Closing(Close.OUT_OF_ORDER, f"{stream_id} is followed already")
         most = self._node.limits.max_connection_streams
-        if len(self._followed) >= most:
+        if len(self._followed) + len(self._waiting) >= most:
             raise Overloaded(f"{most} streams are followed here, which is limits.max_connection_streams")
 
     def _linger_s(self, message: Start) -> float | None:
@@ -309,8 +402,9 @@ class Socket:
         )
         # The connection's uptake is watched for all its streams together.
         consumer = self._node.consumer(log, position=position, peer=NoPeer(), coalesce_tokens=options.coalesce_tokens)
-        if message.credit is not None:
-            consumer.grant(message.credit)
+        early_credit = self._early_credit.pop(log.stream_id, 0)
+        if message.credit is not None or early_credit:
+            consumer.grant((message.credit or 0) + early_credit)
         consumer.__enter__()
         self._followed[log.stream_id] = consumer
         task = self._tasks.create_task(self._deliver(log, consumer, options), name=f"deliver {log.stream_id}")

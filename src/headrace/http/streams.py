@@ -11,12 +11,15 @@ from headrace.delivery.options import DeliveryOptions
 from headrace.errors import ClientRequestError, Overloaded, StreamNotFound
 from headrace.http.answers import follow
 from headrace.http.exchange import Exchange
-from headrace.http.node import OWNER, Node
+from headrace.http.node import Node
 from headrace.http.parameters import STREAM_ID, accepts_lines, options_of, whole_number
 from headrace.protocol.encoders import Encoder, EventsNDJSONEncoder, EventsSSEEncoder
+from headrace.pump.pump import Pump
 from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease
-from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.access import Caller, Tags
+from headrace.types.bill import Basis, Bill, BillRule, dollars
+from headrace.types.ids import KeyId, Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, Durability, End, State, TokenSource
 from headrace.types.record import Perceived, Record
 
@@ -27,11 +30,26 @@ CANCEL_WAIT_S = 1.0
 """How long an answer to ``cancel`` waits for the end to be committed."""
 
 
+class CostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stream costs."""
+
+    usd: str | None
+    """Dollars as a decimal; None when no price of the model is known."""
+    basis: Basis
+    rule: BillRule | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
 class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     """A stream as clients see it."""
 
     id: StreamId
     object: str = "stream"
+    owner: str
+    key_id: KeyId
+    tags: Tags
     state: State
     cause: Cause | None
     finish_reason: str | None
@@ -45,6 +63,10 @@ class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     usage: dict[str, Any] | None
     tokens_source: TokenSource
+    generated_tokens: int
+    delivered_tokens: int
+    cost: CostView | None
+    """None while it runs."""
     bytes: int
     malformed_chunks: int
     durability: Durability
@@ -69,12 +91,17 @@ class StreamList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_streams(exchange: Exchange) -> None:
-    """``GET /v1/streams?state=STATE&limit=N&after=ID``: newest first, those older than the stream ``after``."""
+    """``GET /v1/streams?state=STATE&limit=N&after=ID``: newest first, those older than the stream ``after``.
+
+    An admin sees those of all owners, or of one: ``owner=NAME``.
+    """
     node, query = exchange.node, exchange.query()
     state = _state(query.get("state"))
     limit = whole_number(query.get("limit", "20"), "limit", least=1, most=MAX_PAGE)
-    before = await _request_before(node, query.get("after"))
-    page = await node.records.newest(owner=OWNER, state=state, limit=limit, before=before)
+    before = await _request_before(exchange, query.get("after"))
+    page = await node.records.newest(
+        owner=_listed_owner(exchange.caller, query), state=state, limit=limit, before=before
+    )
     views = [_view(node, record) for record in page.records]
     first, last = (views[0].id, views[-1].id) if views else (None, None)
     await exchange.respond_json(StreamList(data=views, first_id=first, last_id=last, has_more=page.has_more))
@@ -82,22 +109,23 @@ async def list_streams(exchange: Exchange) -> None:
 
 async def show_stream(exchange: Exchange) -> None:
     """``GET /v1/streams/{id}``."""
-    await exchange.respond_json(await found_view(exchange.node, stream_id_in_path(exchange)))
+    await exchange.respond_json(await found_view(exchange.node, exchange.caller, stream_id_in_path(exchange)))
 
 
 async def cancel_stream(exchange: Exchange) -> None:
     """``POST /v1/streams/{id}/cancel``: stops the engine now. One that has ended stays as it is."""
-    node, stream_id = exchange.node, stream_id_in_path(exchange)
-    pump = node.supervisor.find(stream_id)
+    node, caller, stream_id = exchange.node, exchange.caller, stream_id_in_path(exchange)
+    pump = visible_pump(node, caller, stream_id)
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "stopped by request")
         await _published(exchange, pump.log)
-    await exchange.respond_json(await found_view(node, stream_id))
+    await exchange.respond_json(await found_view(node, caller, stream_id))
 
 
 async def erase_stream(exchange: Exchange) -> None:
     """``DELETE /v1/streams/{id}``: stops it, then removes every trace of it."""
     node, stream_id = exchange.node, stream_id_in_path(exchange)
+    await require_visible(node, exchange.caller, stream_id)
     pump = node.supervisor.find(stream_id)
     if pump is not None:
         pump.stop(Cause.CLIENT_STOP, "erased by request")
@@ -119,7 +147,7 @@ async def follow_stream(exchange: Exchange) -> None:
     encoder: Encoder = EventsNDJSONEncoder() if accepts_lines(headers.get(b"accept", b"")) else EventsSSEEncoder()
     after = _after(query.get("after"), headers.get(b"last-event-id"))
     options = options_of(node, headers, query)
-    log = await log_of(node, stream_id)
+    log = await log_of(node, exchange.caller, stream_id)
     position = next_position(node, log, after, param="after")
     with node.consumer(log, position=position, peer=exchange.peer, coalesce_tokens=options.coalesce_tokens) as consumer:
         await exchange.watched(consumer, _follow(exchange, log, consumer, encoder, options))
@@ -146,12 +174,19 @@ def next_position(node: Node, log: StreamLog, after: Offset, *, param: str) -> O
     return Offset(min(after + 1, log.published))
 
 
-async def _request_before(node: Node, after: str | None) -> RequestId | None:
+def _listed_owner(caller: Caller, query: dict[str, str]) -> str | None:
+    """Return whose streams are listed; None for everybody's."""
+    if caller.is_admin:
+        return query.get("owner")
+    return caller.owner
+
+
+async def _request_before(exchange: Exchange, after: str | None) -> RequestId | None:
     """Return the request at which the page before ended."""
     if after is None:
         return None
-    records = await node.records.of_stream(StreamId(after)) if STREAM_ID.fullmatch(after) else []
-    if not records:
+    records = await exchange.node.records.of_stream(StreamId(after)) if STREAM_ID.fullmatch(after) else []
+    if not records or not exchange.caller.may_see(records[0].owner):
         raise ClientRequestError(f"after: there is no stream {after[:64]!r}", param="after")
     return records[0].id
 
@@ -163,32 +198,73 @@ async def _published(exchange: Exchange, log: StreamLog) -> None:
         await consumer.ended(within_s=CANCEL_WAIT_S)
 
 
-async def log_of(node: Node, stream_id: StreamId) -> StreamLog:
+def visible_pump(node: Node, caller: Caller, stream_id: StreamId) -> Pump | None:
+    """Return the pump of a stream that runs here; None when there is none that the caller may see."""
+    pump = node.supervisor.find(stream_id)
+    return pump if pump is not None and caller.may_see(pump.log.owner) else None
+
+
+async def log_of(node: Node, caller: Caller, stream_id: StreamId) -> StreamLog:
     """Return the running log of a stream, or what the store has of an ended one.
 
     Raises:
-        StreamNotFound: There is none.
+        StreamNotFound: There is none that the caller may see.
     """
     pump = node.supervisor.find(stream_id)
     if pump is not None:
-        return pump.log
+        return _visible(pump.log, caller)
     late = node.supervisor.late(stream_id)
     if late is not None:
         seal = late.seal
-        return StreamLog.ended(seal.lease, owner=late.record.owner, entries=seal.entries, end=seal.end)
+        log = StreamLog.ended(seal.lease, owner=late.record.owner, entries=seal.entries, end=seal.end)
+        return _visible(log, caller)
     stored = await node.store.find(stream_id)
-    if stored is None or stored.end is None:
+    if stored is None or stored.end is None or not caller.may_see(stored.owner):
         raise no_such_stream(stream_id)
     lease = Lease(stream_id, "", 0)
     return StreamLog.ended(lease, owner=stored.owner, entries=stored.entries, end=stored.end)
 
 
-async def found_view(node: Node, stream_id: StreamId) -> StreamView:
+def _visible(log: StreamLog, caller: Caller) -> StreamLog:
+    if not caller.may_see(log.owner):
+        raise no_such_stream(log.stream_id)
+    return log
+
+
+async def require_visible(node: Node, caller: Caller, stream_id: StreamId) -> None:
+    """Make sure that there is a stream and that nobody else owns it.
+
+    One that does not exist must not pass: somebody else may start it while the caller goes on.
+
+    Raises:
+        StreamNotFound: There is none that the caller may see.
+    """
+    owners = {record.owner for record in await node.records.of_stream(stream_id)}
+    stored = await node.store.find(stream_id)
+    pump, late = node.supervisor.find(stream_id), node.supervisor.late(stream_id)
+    if stored is not None:
+        owners.add(stored.owner)
+    if pump is not None:
+        owners.add(pump.log.owner)
+    if late is not None:
+        owners.add(late.record.owner)
+    if not owners or not all(caller.may_see(owner) for owner in owners):
+        raise no_such_stream(stream_id)
+
+
+async def found_view(node: Node, caller: Caller, stream_id: StreamId) -> StreamView:
     """Return a stream as it stands, whether it runs, has ended a moment ago or is in the records only.
 
     Raises:
-        StreamNotFound: There is none.
+        StreamNotFound: There is none that the caller may see.
     """
+    view = await _any_view(node, stream_id)
+    if not caller.may_see(view.owner):
+        raise no_such_stream(stream_id)
+    return view
+
+
+async def _any_view(node: Node, stream_id: StreamId) -> StreamView:
     pump = node.supervisor.find(stream_id)
     if pump is not None and pump.log.published_end is None:
         return _view(node, pump.record())
@@ -217,7 +293,7 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
         record = msgspec.structs.replace(record, perceived=perceived)
         if end is None and record.state.is_terminal:
             # Its end is not committed yet: were the relay killed now, another one would be true afterwards.
-            record = msgspec.structs.replace(record, state=State.IN_PROGRESS, cause=None, ended_at=None)
+            record = msgspec.structs.replace(record, state=State.IN_PROGRESS, cause=None, ended_at=None, bill=None)
     counted = {
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
@@ -227,6 +303,9 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
     last = entries if record.state.is_terminal else entries - 1
     return StreamView(
         id=record.stream_id,
+        owner=record.owner,
+        key_id=record.key_id,
+        tags=record.tags,
         state=record.state,
         cause=record.cause,
         finish_reason=record.finish_reason,
@@ -239,6 +318,9 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
         ended_at=record.ended_at,
         usage=end.usage if end is not None and end.usage is not None else counted,
         tokens_source=record.tokens_source,
+        generated_tokens=record.generated_tokens,
+        delivered_tokens=record.delivered_tokens,
+        cost=None if record.bill is None else _cost(record.bill),
         bytes=size,
         malformed_chunks=record.malformed_chunks,
         durability=record.durability,
@@ -246,6 +328,17 @@ def _view(node: Node, record: Record, *, end: End | None = None) -> StreamView:
         consumers=len(followers),
         lag=entries - min((follower.position for follower in followers), default=entries),
         perceived=record.perceived,
+    )
+
+
+def _cost(bill: Bill) -> CostView:
+    return CostView(
+        usd=None if bill.nano_usd is None else dollars(bill.nano_usd),
+        basis=bill.basis,
+        rule=bill.rule,
+        prompt_tokens=bill.prompt_tokens,
+        cached_tokens=bill.cached_tokens,
+        completion_tokens=bill.completion_tokens,
     )
 
 

@@ -48,7 +48,7 @@ async def show_timeline(exchange: Exchange) -> None:
     # Memory first: nothing is awaited from here to the view of a running stream, so both are of one moment, and what
     # the store is asked for afterwards is cut to it.
     in_memory = _in_memory(node, stream_id, after, limit + 1)
-    view = await found_view(node, stream_id)
+    view = await found_view(node, exchange.caller, stream_id)
     entries = _entries(view)
     if after > entries:
         raise ClientRequestError(f"after = {after} lies beyond the newest offset of {stream_id}", param="after")

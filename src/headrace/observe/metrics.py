@@ -2,13 +2,19 @@
 
 Times to first token are measured here from the accepted request to the first entry that bears content, never to the
 role chunk; what clients measured has names of its own. Labels are states, causes and transports only: bounded whatever
-peers send. A model's name is not, where the engine decides which there are.
+peers send. A model's name is not, where the engine decides which there are. Owners are those of keys, which admins make.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from headrace.types.bill import NANO
 from headrace.types.outcome import Cause, State
 from headrace.types.record import Perceived
 
@@ -55,6 +61,9 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
+        self._unauthorized = Counter(
+            "headrace_requests_unauthorized", "Requests without a good key.", registry=self.registry
+        )
         self._malformed = Counter(
             "headrace_malformed_chunks", "Engine chunks skipped because they were not JSON.", registry=self.registry
         )
@@ -87,6 +96,18 @@ class Metrics:
             buckets=_DURATION_BUCKETS,
             registry=self.registry,
         )
+
+        self._by_owner = _ByOwner(self.registry)
+
+    def billed(self, owner: str, *, generated_tokens: int, delivered_tokens: int, nano_usd: int) -> None:
+        """A stream has ended, its last client has left, and its bill is final."""
+        self._by_owner.billed(
+            owner, generated_tokens=generated_tokens, delivered_tokens=delivered_tokens, nano_usd=nano_usd
+        )
+
+    def unauthorized(self) -> None:
+        """A request came without a good key."""
+        self._unauthorized.inc()
 
     def delivered(self, *, entries: int, writes: int, written_bytes: int, merged_bytes: int) -> None:
         """A client was served to the end, or left; see ``headrace.delivery.writer.DeliveryObserver``."""
@@ -137,6 +158,100 @@ class Metrics:
         """A request was refused before a stream existed."""
         self._rejected.labels(str(status)).inc()
 
+    def watch_queue(self, waiting: Callable[[], int]) -> None:
+        """Ask at each scrape how many requests wait for their limits."""
+        Gauge("headrace_requests_waiting", "Requests that wait for their limits.", registry=self.registry).set_function(
+            waiting
+        )
+
+    def watch_upstream_keys(self, states: Callable[[], Sequence[UpstreamKeyState]]) -> None:
+        """Ask at each scrape how the engine's keys stand."""
+        self.registry.register(_UpstreamKeys(states))
+
     def text(self) -> bytes:
         """Return the exposition for a scrape."""
         return generate_latest(self.registry)
+
+    def text_of_owner(self, owner: str) -> bytes:
+        """Return the exposition of one owner's series alone."""
+        registry = CollectorRegistry()
+        registry.register(_OfOwner(self._by_owner.collectors, owner))
+        return generate_latest(registry)
+
+
+class UpstreamKeyState(Protocol):
+    """One of the engine's keys as it stands."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def is_resting(self) -> bool: ...
+    @property
+    def is_retired(self) -> bool: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+
+
+class _UpstreamKeys(Collector):
+    """The engine's keys, by reference."""
+
+    def __init__(self, states: Callable[[], Sequence[UpstreamKeyState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[Metric]:
+        running = GaugeMetricFamily("headrace_upstream_key_running", "Generations with this key.", labels=["key"])
+        usable = GaugeMetricFamily("headrace_upstream_key_usable", "0 while it rests or is retired.", labels=["key"])
+        requests = CounterMetricFamily("headrace_upstream_key_requests", "Requests sent with it.", labels=["key"])
+        rejected = CounterMetricFamily(
+            "headrace_upstream_key_rejected", "Those answered with 401, 403 or 429.", labels=["key"]
+        )
+        for state in self._states():
+            running.add_metric([state.name], state.running)
+            usable.add_metric([state.name], not (state.is_resting or state.is_retired))
+            requests.add_metric([state.name], state.requests)
+            rejected.add_metric([state.name], state.rejected)
+        return (running, usable, requests, rejected)
+
+
+class _ByOwner:
+    """The series that are told apart by owner."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._streams = Counter("headrace_owner_streams", "Streams billed, by owner.", ["owner"], registry=registry)
+        self._tokens = Counter(
+            "headrace_owner_tokens",
+            "Tokens by our own count, generated and delivered, by owner.",
+            ["owner", "kind"],
+            registry=registry,
+        )
+        self._cost = Counter(
+            "headrace_owner_cost_usd", "What streams cost in US dollars, by owner.", ["owner"], registry=registry
+        )
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        return (self._streams, self._tokens, self._cost)
+
+    def billed(self, owner: str, *, generated_tokens: int, delivered_tokens: int, nano_usd: int) -> None:
+        self._streams.labels(owner).inc()
+        self._tokens.labels(owner, "generated").inc(generated_tokens)
+        self._tokens.labels(owner, "delivered").inc(delivered_tokens)
+        self._cost.labels(owner).inc(nano_usd / NANO)
+
+
+class _OfOwner(Collector):
+    """The samples of one owner."""
+
+    def __init__(self, collectors: Iterable[Collector], owner: str) -> None:
+        self._collectors = collectors
+        self._owner = owner
+
+    def collect(self) -> Iterable[Metric]:
+        for collector in self._collectors:
+            for metric in collector.collect():
+                metric.samples = [sample for sample in metric.samples if sample.labels.get("owner") == self._owner]
+                yield metric

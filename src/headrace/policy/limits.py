@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from headrace.policy.units import Bytes, Count, Seconds, without_seconds
@@ -12,6 +14,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     max_streams: Count = 10_000
     """Streams running at once; more are refused with 503."""
+    max_queued: Annotated[int, msgspec.Meta(ge=0)] = 1_000
+    """Requests that wait until a limit of their key, owner, model or engine lets them in; more are refused with 429."""
+    max_queued_per_owner: Annotated[int, msgspec.Meta(ge=0)] = 250
+    """The same of one owner; 0 lets nobody wait."""
     max_choices: Count = 16
     """Largest ``n`` of a request."""
     max_followers: Count = 1_000

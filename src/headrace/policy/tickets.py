@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.errors import ClientRequestError
-from headrace.types.ids import StreamId
+from headrace.types.ids import KeyId, StreamId
 
 TICKET_S = 60.0
 """How long a ticket may wait for its use."""
@@ -21,7 +21,7 @@ MAX_TICKETS = 10_000
 
 
 class _Ticket(msgspec.Struct):
-    owner: str
+    key_id: KeyId
     until_s: float
     stream_id: StreamId | None = None
     is_spent: bool = False
@@ -38,16 +38,16 @@ class Tickets:
         self._clock = clock
         self._tickets: dict[str, _Ticket] = {}
 
-    def issue(self, owner: str) -> str:
-        """Return a new ticket of ``owner``, good for one use within ``TICKET_S``."""
+    def issue(self, key_id: KeyId) -> str:
+        """Return a new ticket of who has that key, good for one use within ``TICKET_S``."""
         if len(self._tickets) >= MAX_TICKETS:
             self._tickets.pop(next(iter(self._tickets)))
         ticket = f"tkt_{secrets.token_urlsafe(24)}"
-        self._tickets[ticket] = _Ticket(owner, self._clock() + TICKET_S)
+        self._tickets[ticket] = _Ticket(key_id, self._clock() + TICKET_S)
         return ticket
 
-    def redeem(self, ticket: str, stream_id: StreamId | None = None) -> str:
-        """Use a ticket up, and return its owner.
+    def redeem(self, ticket: str, stream_id: StreamId | None = None) -> KeyId:
+        """Use a ticket up, and return the key that it stands for.
 
         Args:
             ticket: What a client sent.
@@ -62,10 +62,10 @@ class Tickets:
         found.is_spent = True
         found.stream_id = stream_id
         found.until_s = self._clock() + SPENT_S
-        return found.owner
+        return found.key_id
 
-    def attach(self, ticket: str, stream_id: StreamId) -> str:
-        """Return the owner of the ticket that started ``stream_id``.
+    def attach(self, ticket: str, stream_id: StreamId) -> KeyId:
+        """Return the key that the ticket stands for which started ``stream_id``.
 
         Raises:
             ClientRequestError: It started another stream, or none (401).
@@ -73,7 +73,15 @@ class Tickets:
         found = self._known(ticket)
         if not found.is_spent or found.stream_id != stream_id:
             raise _refused("the ticket belongs to another stream")
-        return found.owner
+        return found.key_id
+
+    def look_up(self, ticket: str) -> KeyId:
+        """Return the key that a ticket stands for, without using it up.
+
+        Raises:
+            ClientRequestError: There is no such ticket (401).
+        """
+        return self._known(ticket).key_id
 
     def _known(self, ticket: str) -> _Ticket:
         found = self._tickets.get(ticket)

@@ -12,6 +12,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     connect_s: PositiveSeconds = 10.0
     """Dialling the engine, TLS handshake included."""
+    queue_s: Seconds = 10.0
+    """How long a request may wait until its limits let it in; then it is refused with 429. 0 refuses it at once."""
     first_token_s: PositiveSeconds = 120.0
     """From accepting a request to its first content. Long prompts on small machines need their prefill."""
     idle_s: PositiveSeconds = 30.0

@@ -7,6 +7,7 @@ whole answer from a cut one. So values of an unexpected type are wrapped into an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ import msgspec
 
 from headrace.protocol.json_object import decode_object, well_formed
 from headrace.types.chunk import Choice, ChunkView, Delta
+
+_HAS_NO_CHOICES = re.compile(rb'"choices":\s*\[\]')
 
 _DECODER = msgspec.json.Decoder(ChunkView)
 
@@ -54,6 +57,31 @@ def views_of(lines: bytes) -> list[ChunkView] | None:
         return _DECODER.decode_lines(lines)
     except (ValueError, RecursionError):
         return None
+
+
+def tokens_in(lines: bytes) -> int:
+    """Return how many tokens some chunks add, by our count; they are JSON texts joined by LF."""
+    views = views_of(lines)
+    if views is None:
+        views = [view for line in lines.split(b"\n") if (view := view_of(line)) is not None]
+    return sum(choice.tokens for view in views for choice in view.choices)
+
+
+# A string cannot hold a quotation mark that no backslash precedes, and a line ends with the brace of the chunk itself, so
+# this is the chunk's own field. Usage objects nest once, for details; one with odd strings stays where it is.
+_PLAIN = rb'(?:[^{}"]|"[^"\\{}]*")'
+_RUNNING_USAGE = re.compile(rb',"usage":\s*\{(?:%s|\{%s*\})*\}(?=\}$)' % (_PLAIN, _PLAIN), re.MULTILINE)
+
+
+def without_running_usage(lines: bytes) -> bytes:
+    """Return chunks without the usage that stands last in those that have choices; others stay as they are.
+
+    Engines that are asked for it send one with every chunk (vLLM's ``stream_options.continuous_usage_stats``).
+    """
+    if b'"choices":[]' in lines or b'"choices": []' in lines:
+        kept = [line if _HAS_NO_CHOICES.search(line) else _RUNNING_USAGE.sub(b"", line) for line in lines.split(b"\n")]
+        return b"\n".join(kept)
+    return _RUNNING_USAGE.sub(b"", lines)
 
 
 def text_of(data: bytes) -> str:

@@ -20,6 +20,8 @@ class StreamOptions(msgspec.Struct, frozen=True):
     """``stream_options`` of a request."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    """vLLM's: usage with every chunk."""
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream_options: StreamOptions | None = None
     n: int | None = None
     store: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """How many tokens each choice may have, as far as the client says; the newer name wins."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
     def wants_usage(self) -> bool:
@@ -117,15 +126,28 @@ def _parse(decoder: msgspec.json.Decoder[R], body: bytes, *, max_choices: int) -
     return request
 
 
-def engine_body(body: bytes, request: GenerationRequest, *, model: str | None) -> bytes:
+def engine_body(
+    body: bytes,
+    request: GenerationRequest,
+    *,
+    model: str | None,
+    max_tokens: int | None = None,
+    max_tokens_as: str = "max_tokens",
+    continuous_usage: bool = False,
+) -> bytes:
     """Return the body for the engine: always streamed, always with usage, everything else as the client sent it.
 
     Args:
         body: The client's body.
         request: The same, parsed.
         model: Model name for a request that names none; None leaves it out.
+        max_tokens: Bound for a request that has none; None leaves it out.
+        max_tokens_as: Field in which the engine takes it.
+        continuous_usage: Whether to ask for usage with every chunk.
     """
-    if request.stream and request.wants_usage and request.model is not None:
+    lacks_bound = max_tokens is not None and request.max_output_tokens is None
+    is_complete = request.stream and request.wants_usage and request.model is not None
+    if is_complete and not lacks_bound and not continuous_usage:
         return body
     fields: dict[str, Any] = dict(_raw_decoder.decode(body))
     fields["stream"] = True
@@ -133,6 +155,10 @@ def engine_body(body: bytes, request: GenerationRequest, *, model: str | None) -
     if request.stream_options is not None:
         options = dict(_raw_decoder.decode(fields["stream_options"]))
     fields["stream_options"] = {**options, "include_usage": True}
+    if continuous_usage:
+        fields["stream_options"]["continuous_usage_stats"] = True
+    if lacks_bound:
+        fields[max_tokens_as] = max_tokens
     if request.model is None and model is not None:
         fields["model"] = model
     return msgspec.json.encode(fields)

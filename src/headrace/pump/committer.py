@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import msgspec
 
 from headrace.pump.pump import Pump
 from headrace.stream.log import Taken
-from headrace.stream.store import Append, Batch, Opening, Records, Seal, Store
+from headrace.stream.store import Append, Batch, Opening, Records, Seal, Settlement, Store
 from headrace.types.ids import StreamId
 from headrace.types.record import Record
 
@@ -157,6 +157,21 @@ class Committer:
         if lates:
             self._records.save([late.record for late in lates]).add_done_callback(self._saved)
         self._store.commit(batch).add_done_callback(partial(self._retried, job, lates))
+
+    def correct(self, settlements: Sequence[Settlement]) -> None:
+        """Save the last word on bills, also on those of degraded streams that the store does not have yet."""
+        waiting = {late.record.id: late for late in self._late.values()}
+        for settlement in settlements:
+            late = waiting.get(settlement.request_id)
+            if late is not None:
+                record = msgspec.structs.replace(
+                    late.record,
+                    delivered_tokens=settlement.delivered_tokens,
+                    generated_tokens=settlement.generated_tokens,
+                    bill=settlement.bill,
+                )
+                self._late[record.stream_id] = msgspec.structs.replace(late, record=record)
+        self._records.settle(settlements).add_done_callback(self._saved)
 
     def forget(self, stream_id: StreamId) -> None:
         """Save the end of this degraded stream no more: it was erased."""

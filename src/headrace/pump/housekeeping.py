@@ -24,10 +24,12 @@ TRIM_ROUNDS = 60
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """How long ended streams are kept; whichever bound is reached first."""
+    """How long ended streams are kept; whichever bound is reached first. What they cost is kept for longer."""
 
     keep_s: float
     max_bytes: int
+    retain_usage_s: float
+    """How long what a request cost is kept after it was accepted."""
 
 
 class Housekeeper:
@@ -56,7 +58,7 @@ class Housekeeper:
         self._supervisor = supervisor
         self._node = node
         self._lease_s = lease_s
-        self._retention = retention
+        self.retention = retention
         self._wall_time = wall_time
 
     async def run(self) -> None:
@@ -86,5 +88,6 @@ class Housekeeper:
             if pump is not None:
                 pump.stop(Cause.OPERATOR, "an operator stopped it")
         if number % TRIM_ROUNDS == 0:
-            await self._store.trim(ended_before=now - self._retention.keep_s, max_bytes=self._retention.max_bytes)
-            await self._records.trim(accepted_before=now - self._retention.keep_s)
+            await self._store.trim(ended_before=now - self.retention.keep_s, max_bytes=self.retention.max_bytes)
+            await self._records.trim(accepted_before=now - self.retention.keep_s)
+            await self._records.trim_usage(accepted_before=now - self.retention.retain_usage_s)

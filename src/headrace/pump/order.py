@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.types.engine import EngineRequest
-from headrace.types.ids import RequestId, StreamId
+from headrace.types.ids import KeyId, RequestId, StreamId
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,5 +22,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the client asked for the usage chunk; otherwise it is read and hidden."""
     keeps_content: bool = True
     """False: the store keeps no text after the end."""
+    hides_running_usage: bool = False
+    """Whether the engine was asked for its usage with every chunk, which the client did not ask for."""
+    key_id: KeyId = KeyId("")
+    tags: dict[str, str] = {}
     linger_s: float | None = None
     """How long the stream goes on without a consumer, in seconds; None: not at all."""

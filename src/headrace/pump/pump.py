@@ -13,14 +13,17 @@ import msgspec
 
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
+from headrace.protocol.chunk_view import without_running_usage
+from headrace.pump.charge import Charge
 from headrace.pump.order import Order
-from headrace.pump.tally import Tally, end_of_error_event, usage_chunk
+from headrace.pump.tally import Tally, end_of_error_event, token_count, usage_chunk
 from headrace.stream.log import StreamLog, Taken
 from headrace.stream.state import CAUSES
-from headrace.stream.store import Opening
+from headrace.stream.store import Opening, Settlement
+from headrace.types.bill import Bill
 from headrace.types.chunk import Chunks
 from headrace.types.engine import EngineEnd, Generation
-from headrace.types.outcome import Cause, Durability, End, State, TokenSource, cause_of_finish
+from headrace.types.outcome import Cause, Durability, End, State, cause_of_finish
 from headrace.types.record import Record
 
 FINISH_GRACE_S = 5.0
@@ -81,9 +84,11 @@ class Pump:
         scheduler: The tick.
         clocks: Time.
         on_end: Called once, when the log is sealed.
+        charge: What the stream pays with; None lets it run unbounded and unpriced.
     """
 
     __slots__ = (
+        "_charge",
         "_clocks",
         "_first_line",
         "_generation",
@@ -99,11 +104,16 @@ class Pump:
         "_on_malformed",
         "_progress_s",
         "_record_is_stale",
+        "_saved_bill",
+        "_saved_delivered",
         "_scheduler",
         "_tally",
         "_timeouts",
+        "_was_accepted",
+        "_why_over",
         "accepted_at",
         "accepted_s",
+        "bill",
         "ended_at",
         "engine_name",
         "first_content_at",
@@ -111,6 +121,7 @@ class Pump:
         "is_opened",
         "log",
         "order",
+        "vendor",
     )
 
     def __init__(
@@ -126,6 +137,7 @@ class Pump:
         scheduler: Scheduler,
         clocks: Clocks,
         on_end: Callable[[Pump], None],
+        charge: Charge | None = None,
     ) -> None:
         self.order = order
         self.log = log
@@ -137,6 +149,15 @@ class Pump:
         self.ended_at: float | None = None
         self.is_opened = False
         """Whether a commit holds the opening of the log."""
+        self.bill: Bill | None = None
+        """None until it has ended."""
+        self.vendor: Generation | None = None
+        """Once the log is sealed: what still runs only to be asked for its usage."""
+        self._charge = charge or Charge()
+        self._saved_bill: Bill | None = None
+        self._saved_delivered = 0
+        self._was_accepted = False
+        self._why_over: str | None = None
         self._clocks = clocks
         self._on_end = on_end
         self._timeouts = timeouts
@@ -191,7 +212,7 @@ class Pump:
     def read(self, now_s: float) -> None:
         """Take what has arrived into the log, and end the log when the generation has ended."""
         generation = self._generation
-        if generation is None or (self._is_memory_bound and self._holds_back()):
+        if generation is None or (self._is_bounded and self._holds_back(now_s)):
             return
         chunks = generation.read()
         log = self.log
@@ -200,12 +221,9 @@ class Pump:
         had_content = log.has_content
         if chunks is not None:
             self._receive(chunks, now_s)
-        if log.end is None and self._on_malformed == "end" and generation.malformed_chunks:
-            self._finish(EngineEnd(cause=Cause.UPSTREAM_PROTOCOL, message="the engine sent a chunk that is not JSON"))
-        elif log.end is None and self._tally.error is not None:
-            self._finish(end_of_error_event(self._tally.error))
-        elif log.end is None and generation.end is not None:
-            self._finish(generation.end)
+        over = self._over(generation) if log.end is None else None
+        if over is not None:
+            self._finish(over)
         if log.has_untaken:
             if (log.has_content and not had_content) or log.end is not None or self._scheduler.is_immediate:
                 self._scheduler.rush(self)
@@ -216,12 +234,40 @@ class Pump:
             generation.watch(None)
             self._scheduler.join(self)
 
+    def _over(self, generation: Generation) -> EngineEnd | None:
+        """Return how the stream ends by what has been read; None while it goes on."""
+        if self._why_over is not None:
+            return EngineEnd(cause=Cause.BUDGET, message=self._why_over)
+        if self._on_malformed == "end" and generation.malformed_chunks:
+            return EngineEnd(cause=Cause.UPSTREAM_PROTOCOL, message="the engine sent a chunk that is not JSON")
+        if self._tally.error is not None:
+            return end_of_error_event(self._tally.error)
+        return generation.end
+
+    @property
+    def _is_bounded(self) -> bool:
+        return self._charge.is_metered or self._is_memory_bound
+
     @property
     def _is_memory_bound(self) -> bool:
         return self._is_memory_only or self.log.is_degraded or self._limits.max_lead_entries is not None
 
-    def _holds_back(self) -> bool:
-        """Decide whether reading must wait for the consumers: real back-pressure on the engine."""
+    def _holds_back(self, now_s: float) -> bool:
+        """Decide whether reading must wait, for the consumers or for a rate of tokens: real back-pressure on the engine."""
+        paused = not self._charge.may_read(now_s) or (self._is_memory_bound and self._is_far_ahead())
+        if paused != self._is_paused and self._generation is not None:
+            self._is_paused = paused
+            if paused:
+                self._generation.watch(None)
+                # Behind all others: who has used up a rate that they share waits until each had its turn.
+                self._scheduler.leave(self)
+                self._scheduler.join(self)
+            elif self._scheduler.is_immediate:
+                self._scheduler.leave(self)
+                self._generation.watch(self.ready)
+        return paused
+
+    def _is_far_ahead(self) -> bool:
         log, limits = self.log, self._limits
         only_memory = self._is_memory_only or log.is_degraded
         bound = limits.max_lead_entries
@@ -230,16 +276,7 @@ class Pump:
         if self._is_paused:
             # A paused stream publishes nothing, which is when a log is trimmed otherwise.
             log.trim()
-        paused = log.lead() > bound or (only_memory and log.is_memory_full)
-        if paused != self._is_paused and self._generation is not None:
-            self._is_paused = paused
-            if paused:
-                self._generation.watch(None)
-                self._scheduler.join(self)
-            elif self._scheduler.is_immediate:
-                self._scheduler.leave(self)
-                self._generation.watch(self.ready)
-        return paused
+        return log.lead() > bound or (only_memory and log.is_memory_full)
 
     def _receive(self, chunks: Chunks, now_s: float) -> None:
         """Append chunks, and note the progress they are."""
@@ -249,9 +286,12 @@ class Pump:
             data, count = chunks.data, len(chunks.views)
         else:
             data, count = tally.without_ours(chunks, wants_usage=self.order.wants_usage)
-        bears_content = tally.tokens > tokens_before
-        if bears_content:
+        if self.order.hides_running_usage:
+            data = without_running_usage(data)
+        tokens = tally.tokens - tokens_before
+        if tokens:
             self._progress_s = now_s
+            self._why_over = self._charge.spend(tokens, now_s)
             if self.first_content_at is None:
                 self.first_content_at = self._clocks.wall_time()
                 self.first_content_s = now_s
@@ -261,7 +301,7 @@ class Pump:
         if count:
             if self._first_line is None and self.order.wants_usage:
                 self._first_line = data.split(b"\n", 1)[0]
-            self.log.append(data, count, bears_content=bears_content)
+            self.log.append(data, count, tokens=tokens)
             self._watch_rate(len(data))
 
     def _watch_rate(self, received_bytes: int) -> None:
@@ -292,15 +332,12 @@ class Pump:
         self.ended_at = self._clocks.wall_time()
         self._record_is_stale = True
         state = self._state_of(cause)
+        was_accepted = log.state is State.IN_PROGRESS
+        lacks_usage = tally.engine_usage is None
+        malformed = self._let_go(state)
         usage, tokens_source = tally.usage()
-        if state is State.COMPLETED and self.order.wants_usage and tokens_source is TokenSource.COUNTED:
-            log.append(usage_chunk(self._first_line or b"{}", usage), 1, bears_content=False)
-        generation, self._generation = self._generation, None
-        malformed = 0
-        if generation is not None:
-            malformed = generation.malformed_chunks
-            if generation.end is None:
-                generation.abort()
+        if state is State.COMPLETED and self.order.wants_usage and lacks_usage:
+            log.append(usage_chunk(self._first_line or b"{}", usage), 1, tokens=0)
         self._scheduler.leave(self)
         log.seal(
             End(
@@ -319,7 +356,82 @@ class Pump:
                 error_param=source.error_param,
             )
         )
+        self._was_accepted = was_accepted
+        self.bill = self._saved_bill = self._billed()
+        self._saved_delivered = self._delivered_tokens
+        self._charge.settle(self.bill, self._clocks.monotonic_s())
         self._on_end(self)
+
+    def _let_go(self, state: State) -> int:
+        """Abort the generation, unless its vendor is to be asked; returns how many chunks it has skipped."""
+        generation, self._generation = self._generation, None
+        if generation is None:
+            return 0
+        if generation.end is None:
+            # What the kernel holds was generated, and is paid for.
+            unread = generation.read()
+            if unread is not None:
+                self._tally.count_unlogged(unread)
+        malformed = generation.malformed_chunks
+        if generation.end is None:
+            if self._charge.asks_vendor(state) and generation.is_accepted:
+                generation.watch(None)
+                self.vendor = generation
+            else:
+                generation.abort()
+        return malformed
+
+    @property
+    def _delivered_tokens(self) -> int:
+        """What clients were given; who still follows a stream that has ended will be given all of it.
+
+        So a crash before the last client has left finds what that client may well have seen in the record.
+        """
+        log = self.log
+        return log.tokens if log.end is not None and log.followers else log.delivered_tokens
+
+    def _billed(self) -> Bill:
+        state = self.log.state
+        counts = self._tally.counts(delivered_tokens=self._delivered_tokens)
+        return self._charge.bill(state, counts, was_accepted=self._was_accepted)
+
+    # --- after the end
+
+    def hear_vendor(self) -> bool:
+        """Read on, unheard, what an ended stream's engine still sends. Returns whether it has said all that matters."""
+        vendor = self.vendor
+        if vendor is None:
+            return True
+        chunks = vendor.read()
+        if chunks is not None:
+            self._tally.count_unlogged(chunks)
+        if vendor.end is None:
+            return False
+        self.vendor = None
+        return True
+
+    def leave_vendor(self) -> None:
+        """Wait no longer for its usage."""
+        vendor, self.vendor = self.vendor, None
+        if vendor is not None:
+            vendor.abort()
+
+    def settlement(self) -> Settlement | None:
+        """Return the last word on the bill, once nobody follows the stream any more; None when nothing is new."""
+        if self.bill is None:
+            return None
+        bill, delivered_tokens = self._billed(), self._delivered_tokens
+        if bill == self._saved_bill and delivered_tokens == self._saved_delivered:
+            return None
+        self.bill = self._saved_bill = bill
+        self._saved_delivered = delivered_tokens
+        self._charge.settle(bill, self._clocks.monotonic_s())
+        return Settlement(
+            request_id=self.order.request_id,
+            delivered_tokens=delivered_tokens,
+            generated_tokens=self._tally.tokens + self._tally.unlogged_tokens,
+            bill=bill,
+        )
 
     def _state_of(self, cause: Cause) -> State:
         """Return the one terminal state that allows ``cause`` here."""
@@ -396,13 +508,18 @@ class Pump:
             state=log.state,
             cause=end.cause if end is not None else None,
             finish_reason=self._tally.finish_reason,
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
+            prompt_tokens=token_count(usage.get("prompt_tokens")),
+            completion_tokens=token_count(usage.get("completion_tokens")),
             tokens_source=tokens_source,
             entries=log.appended,
             bytes=log.bytes,
             malformed_chunks=end.malformed_chunks if end is not None else 0,
             durability=log.durability,
+            key_id=order.key_id,
+            tags=order.tags,
+            generated_tokens=self._tally.tokens + self._tally.unlogged_tokens,
+            delivered_tokens=self._delivered_tokens,
+            bill=self.bill,
         )
 
     def degrade(self, taken: Taken) -> Taken:
@@ -413,8 +530,3 @@ class Pump:
             return taken
         end = msgspec.structs.replace(taken.end, durability=Durability.DEGRADED)
         return Taken(taken.segment, end, taken.has_content)
-
-
-def _count(value: object) -> int:
-    """A token count from an engine's usage object; what is no count counts as 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, Self
 from headrace.errors import Overloaded, StreamExists
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
+from headrace.pump.charge import Charge
 from headrace.pump.committer import Committer, Late
 from headrace.pump.order import Order
 from headrace.pump.pump import Clocks, Pump
@@ -32,6 +33,8 @@ class StreamObserver(Protocol):
     def started(self) -> None: ...
 
     def ended(self, state: State, cause: Cause, *, malformed_chunks: int, ttft_s: float | None) -> None: ...
+
+    def billed(self, owner: str, *, generated_tokens: int, delivered_tokens: int, nano_usd: int) -> None: ...
 
 
 class Supervisor:
@@ -54,6 +57,7 @@ class Supervisor:
         node: str,
         clocks: Clocks,
         observer: StreamObserver,
+        vendor_wait_s: float = 60.0,
     ) -> None:
         self.engine = engine
         self._committer = committer
@@ -66,7 +70,9 @@ class Supervisor:
         self._node = node
         self._clocks = clocks
         self._observer = observer
+        self._vendor_wait_s = vendor_wait_s
         self._pumps: dict[StreamId, Pump] = {}
+        self._heard: dict[Pump, float] = {}
         self._stack = AsyncExitStack()
         self.is_draining = False
         """True once no new streams are taken."""
@@ -83,9 +89,18 @@ class Supervisor:
         self.end_all()
         self._tick.aclose()
         await self._committer.settle()
+        for pump in self._heard:
+            pump.leave_vendor()
+        self._settle([*self._heard, *self._pumps.values()])
         await self._stack.__aexit__(exc_type, exc, traceback)
 
-    def start(self, order: Order) -> Pump:
+    def adopt(self, timeouts: Timeouts, limits: Limits, *, vendor_wait_s: float) -> None:
+        """Use these for streams that begin from now on."""
+        self._timeouts = timeouts
+        self._limits = limits
+        self._vendor_wait_s = vendor_wait_s
+
+    def start(self, order: Order, charge: Charge | None = None) -> Pump:
         """Start a stream and return its pump at once; its log is empty and queued.
 
         The caller follows the log in the same round of the event loop: a stream that nobody follows and that does not
@@ -117,6 +132,7 @@ class Supervisor:
             scheduler=self._tick,
             clocks=self._clocks,
             on_end=self._ended,
+            charge=charge,
         )
         pump.begin(lambda on_ready: self.engine.start(order.engine_request, on_ready))
         self._pumps[order.stream_id] = pump
@@ -140,6 +156,9 @@ class Supervisor:
 
     def erase(self, stream_id: StreamId) -> None:
         """Know it no longer, and see to it that the store does not get an end of it that it missed."""
+        pump = self._pumps.get(stream_id)
+        if pump is not None:
+            pump.leave_vendor()
         self.forget(stream_id)
         self._committer.forget(stream_id)
 
@@ -171,8 +190,51 @@ class Supervisor:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._sweep.run(self._clocks.monotonic_s())
+            now_s = self._clocks.monotonic_s()
+            self._sweep.run(now_s)
             self._committer.check()
-            for pump in tuple(self._pumps.values()):
-                if pump.log.published_end is not None and not pump.log.followers:
-                    self.forget(pump.order.stream_id)
+            self._hear_vendors(now_s)
+            left = [
+                pump
+                for pump in tuple(self._pumps.values())
+                if pump.log.published_end is not None and not pump.log.followers
+            ]
+            # A stream is known until its settlement had a round to get into the store, so that what is told of it does
+            # not go back.
+            settled = self._settle(left)
+            for pump in left:
+                if pump not in settled:
+                    self._forget_settled(pump, now_s)
+
+    def _forget_settled(self, pump: Pump, now_s: float) -> None:
+        self.forget(pump.order.stream_id)
+        if pump.vendor is not None:
+            self._heard[pump] = now_s + self._vendor_wait_s
+        else:
+            self._tell_bill(pump)
+
+    def _hear_vendors(self, now_s: float) -> None:
+        """Read what engines of ended streams still send, until they have told their usage or their time is over."""
+        for pump, until_s in tuple(self._heard.items()):
+            if pump.hear_vendor() or now_s >= until_s:
+                pump.leave_vendor()
+                del self._heard[pump]
+                self._settle([pump])
+                self._tell_bill(pump)
+
+    def _tell_bill(self, pump: Pump) -> None:
+        record = pump.record()
+        if record.bill is not None:
+            self._observer.billed(
+                record.owner,
+                generated_tokens=record.generated_tokens,
+                delivered_tokens=record.delivered_tokens,
+                nano_usd=record.bill.nano_usd or 0,
+            )
+
+    def _settle(self, pumps: list[Pump]) -> set[Pump]:
+        """Save the last word on the bills of streams that nobody follows any more; returns those that had one."""
+        settlements = {pump: settlement for pump in pumps if (settlement := pump.settlement()) is not None}
+        if settlements:
+            self._committer.correct(list(settlements.values()))
+        return set(settlements)

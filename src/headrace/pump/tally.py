@@ -6,12 +6,10 @@ from typing import Any
 
 import msgspec
 
-from headrace.types.chunk import Chunks
+from headrace.policy.billing import Counts
+from headrace.types.chunk import BYTES_PER_TOKEN, PACKED_BYTES, Chunks, ChunkView
 from headrace.types.engine import EngineEnd
 from headrace.types.outcome import Cause, TokenSource
-
-BYTES_PER_TOKEN = 4
-"""Rough size of a token in a JSON request, for prompts that no engine has counted."""
 
 PASSED_ON = frozenset({400, 404, 413, 422, 429})
 """An engine's error statuses that a client can act on."""
@@ -28,17 +26,29 @@ class Tally:
         prompt_bytes: Size of the request, for an estimate where the engine counts nothing.
     """
 
-    __slots__ = ("_choices", "_finished", "_prompt_bytes", "engine_usage", "error", "tokens")
+    __slots__ = (
+        "_choices",
+        "_finished",
+        "_prompt_bytes",
+        "_running",
+        "engine_usage",
+        "error",
+        "tokens",
+        "unlogged_tokens",
+    )
 
     def __init__(self, *, choices: int, prompt_bytes: int) -> None:
         self.tokens = 0
-        """Content-bearing deltas: our count, near the number of tokens for engines that send one a chunk."""
+        """Our count; see ``Choice.tokens``."""
+        self.unlogged_tokens = 0
+        """Likewise, of what came too late to get into the log."""
         self.engine_usage: dict[str, Any] | None = None
         self.error: Any = None
         """The error object of a mid-stream error event."""
         self._choices = choices
         self._prompt_bytes = prompt_bytes
         self._finished: dict[int, str] = {}
+        self._running: dict[int, int] = {}
 
     def count(self, chunks: Chunks) -> bool:
         """Take note of what the chunks say.
@@ -50,15 +60,50 @@ class Tally:
         is_plain = True
         for view in chunks.views:
             if view.usage is not None:
-                self.engine_usage = view.usage
+                self._report(view)
             if not view.choices or view.error is not None:
                 is_plain = False
             for choice in view.choices:
-                if choice.delta.content or choice.bears_content:
-                    self.tokens += 1
+                text = choice.delta.content
+                if text.__class__ is str and 0 < len(text) <= PACKED_BYTES:
+                    self.tokens += 1  # nearly always; the property costs more than all of this
+                else:
+                    self.tokens += choice.tokens
                 if choice.finish_reason is not None:
                     self._finished[choice.index] = choice.finish_reason
         return is_plain
+
+    def count_unlogged(self, chunks: Chunks) -> None:
+        """Take note of what an engine had sent when its stream was ended: it was generated, and nobody gets it."""
+        for view in chunks.views:
+            if view.usage is not None:
+                self._report(view)
+            self.unlogged_tokens += sum(choice.tokens for choice in view.choices)
+
+    def _report(self, view: ChunkView) -> None:
+        """Take an engine's usage over. While several choices run, each of their chunks counts its own choice only."""
+        usage = view.usage
+        if usage is not None and view.choices and self._choices > 1:
+            self._running[view.choices[0].index] = token_count(usage.get("completion_tokens"))
+            usage = {**usage, "completion_tokens": sum(self._running.values())}
+        self.engine_usage = usage
+
+    def counts(self, *, delivered_tokens: int) -> Counts:
+        """Return what a bill is made of."""
+        usage, source = self.usage()
+        details = usage.get("prompt_tokens_details")
+        is_reported = source is TokenSource.ENGINE
+        return Counts(
+            # An engine that has accepted a prompt has read it, even if nobody waited for its first token.
+            prompt_tokens=token_count(usage.get("prompt_tokens"))
+            if is_reported
+            else self._prompt_bytes // BYTES_PER_TOKEN,
+            cached_tokens=token_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+            completion_tokens=token_count(usage.get("completion_tokens")),
+            generated_tokens=self.tokens + self.unlogged_tokens,
+            delivered_tokens=delivered_tokens,
+            is_reported=is_reported,
+        )
 
     def without_ours(self, chunks: Chunks, *, wants_usage: bool) -> tuple[bytes, int]:
         """Leave out the usage chunk that only we asked for, and everything from an error event on.
@@ -93,6 +138,11 @@ class Tally:
         total = prompt + self.tokens
         usage = {"prompt_tokens": prompt, "completion_tokens": self.tokens, "total_tokens": total}
         return usage, TokenSource.COUNTED
+
+
+def token_count(value: object) -> int:
+    """Return a token count from an engine's usage object; what is no count counts as 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def usage_chunk(first_line: bytes, usage: dict[str, Any]) -> bytes:

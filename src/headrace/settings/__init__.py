@@ -1,11 +1,26 @@
-"""All settings as one frozen tree, read once at start from a file, the environment and the command line."""
+"""All settings as one frozen tree, read at start from a file, the environment and the command line; see ``reload``."""
 
 from headrace.settings.load import load_settings
-from headrace.settings.tree import EngineSettings, LogSettings, ServerSettings, Settings, StoreSettings, StreamSettings
+from headrace.settings.tree import (
+    BillingSettings,
+    EngineSettings,
+    KeysSettings,
+    LogSettings,
+    ModelSettings,
+    OwnerSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    StreamSettings,
+)
 
 __all__ = [
+    "BillingSettings",
     "EngineSettings",
+    "KeysSettings",
     "LogSettings",
+    "ModelSettings",
+    "OwnerSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",

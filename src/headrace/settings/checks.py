@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from headrace.errors import SettingsError
 from headrace.policy.loopback import is_loopback
+from headrace.settings.names import MAX_NAMES
 from headrace.settings.tree import Settings
 
 # RFC 6454 6.1 and 7: an origin as browsers send it, so without a path and in lower case. "null" stands for too many.
@@ -30,12 +31,25 @@ def check(settings: Settings) -> None:
         raise SettingsError(complaint)
 
 
-def _listening_address(settings: Settings) -> Iterator[str]:
-    server = settings.server
-    if not server.insecure and not is_loopback(server.host):
-        yield (
-            f"server.host: {server.host} is not loopback, and nobody would have to show a key there;"
-            " set server.insecure (--insecure) if that is meant"
+def is_exposed(settings: Settings) -> bool:
+    """Return whether others than this machine could use the relay freely if there were no client keys."""
+    return not settings.server.insecure and not is_loopback(settings.server.host)
+
+
+def check_exposure(settings: Settings, *, has_keys: bool) -> None:
+    """Make sure that strangers who can reach the relay have to show a key, unless the settings say otherwise.
+
+    Args:
+        settings: Those to serve with.
+        has_keys: The store holds a client key, though it be revoked: then every caller has to show one.
+
+    Raises:
+        SettingsError: Nobody would have to.
+    """
+    if is_exposed(settings) and not has_keys:
+        raise SettingsError(
+            f"server.host: {settings.server.host} is not loopback, and nobody would have to show a key there; make a key"
+            " with `headrace keys create --owner NAME --store URL`, or set server.insecure (--insecure) if that is meant"
         )
 
 
@@ -66,6 +80,24 @@ def _key_variable(settings: Settings) -> Iterator[str]:
         yield "engine.upstream_key_env: expected the name of an environment variable, not a key"
 
 
+def _key_references(settings: Settings) -> Iterator[str]:
+    for reference in settings.engine.upstream_keys:
+        kind, _, place = reference.partition(":")
+        is_variable = kind == "env" and _ENVIRONMENT_NAME.fullmatch(place) is not None
+        is_file = kind == "file" and place.startswith("/") and place.isprintable()
+        if not (is_variable or is_file):
+            # It may be a key, so it is not repeated.
+            yield 'engine.upstream_keys: expected "env:NAME" or "file:/absolute/path" for each, not a key'
+        elif settings.engine.upstream_keys.count(reference) > 1:
+            yield f"engine.upstream_keys: {reference} is listed twice"
+
+
+def _how_many_names(settings: Settings) -> Iterator[str]:
+    for section, names in (("owners", settings.owners), ("models", settings.models)):
+        if len(names) > MAX_NAMES:
+            yield f"{section}: expected at most {MAX_NAMES}, got {len(names)}"
+
+
 def _forwarded_headers(settings: Settings) -> Iterator[str]:
     for name in settings.engine.forward_headers:
         if _HEADER_NAME.fullmatch(name) is None:
@@ -75,10 +107,11 @@ def _forwarded_headers(settings: Settings) -> Iterator[str]:
 
 
 _RULES: tuple[Callable[[Settings], Iterator[str]], ...] = (
-    _listening_address,
     _allowed_hosts,
     _cors_origins,
     _tls_files,
     _key_variable,
+    _key_references,
+    _how_many_names,
     _forwarded_headers,
 )

@@ -17,7 +17,8 @@ def load_settings(*, environ: Mapping[str, str], file: Path | None = None, overr
     """Return all settings.
 
     Args:
-        environ: The environment; ``HEADRACE_SERVER__PORT`` is the key ``server.port``.
+        environ: The environment; ``HEADRACE_SERVER__PORT`` is the key ``server.port``, and
+            ``HEADRACE_OWNERS__SEARCH__LIMITS__TOKENS_PER_MINUTE`` is ``owners.search.limits.tokens_per_minute``.
         file: A TOML file; weaker than the environment.
         overrides: Nested keys and values from the command line, text or of the right type; stronger than the
             environment.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
 from headrace.errors import SettingsError
+from headrace.settings.names import NAME_CHECKS
+from headrace.settings.shape import KeyPath, Leaf, Named, Table, shape_of
 from headrace.settings.sources import Source
-from headrace.settings.units import parse_bytes, parse_seconds
+from headrace.settings.toml import toml_path
+from headrace.settings.units import parse_bytes, parse_dollars, parse_seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_PARSERS = {"seconds": parse_seconds, "bytes": parse_bytes}
+_PARSERS = {"seconds": parse_seconds, "bytes": parse_bytes, "dollars": parse_dollars}
 
 
 def read(source: Source, tree: type[msgspec.Struct]) -> dict[str, Any]:
@@ -23,13 +26,16 @@ def read(source: Source, tree: type[msgspec.Struct]) -> dict[str, Any]:
     Raises:
         SettingsError: A key is unknown or a value is bad; the message begins with the path of the key.
     """
-    return _table(source.values, tree, (), source)
+    return _table(source.values, shape_of(tree), (), source)
 
 
 def build(tree: type[T], values: Mapping[str, Any]) -> T:
-    """Return an instance of ``tree`` from what ``read`` has returned; defaults fill the rest."""
-    nested = _sections(tree)
-    return tree(**{name: build(nested[name], value) if name in nested else value for name, value in values.items()})
+    """Return an instance of ``tree`` from what ``read`` has returned; defaults fill the rest.
+
+    Raises:
+        SettingsError: A section lacks a key that has no default.
+    """
+    return cast("T", _built(shape_of(tree), values, ()))
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,61 +47,96 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _table(values: object, tree: type[msgspec.Struct], path: tuple[str, ...], source: Source) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise _error(path, "expected a section with keys", source)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(tree)}
-    nested = _sections(tree)
+def _table(values: object, table: Table, path: KeyPath, source: Source) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for key, value in values.items():
-        field = fields.get(key)
-        if field is None:
-            raise _error((*path, key), f"unknown setting; known here: {', '.join(sorted(fields))}", source)
-        section = nested.get(field.name)
-        if section is not None:
-            result[field.name] = _table(value, section, (*path, key), source)
-        else:
-            result[field.name] = _leaf(value, field.type, (*path, key), source)
+    for key, value in _mapping(values, path, source).items():
+        part = table.parts.get(key)
+        if part is None:
+            known = ", ".join(sorted(table.parts))
+            raise _error((*path, key), f"unknown setting; known here: {known}", source)
+        result[part.field] = _part(value, part.shape, (*path, key), source)
     return result
 
 
-def _sections(tree: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
-    return {
-        field.name: field.type
-        for field in msgspec.structs.fields(tree)
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
-    }
+def _part(value: object, shape: Leaf | Table | Named, path: KeyPath, source: Source) -> object:
+    match shape:
+        case Leaf():
+            return _leaf(value, shape, path, source)
+        case Table():
+            # "none" undoes what stands in a lower source.
+            return None if shape.is_optional and value == "none" else _table(value, shape, path, source)
+        case Named():
+            return _named(value, shape, path, source)
 
 
-def _leaf(value: object, kind: Any, path: tuple[str, ...], source: Source) -> object:
-    """Return one value as the type ``kind``."""
-    info = inspect.type_info(kind)
-    options = info.types if isinstance(info, inspect.UnionType) else (info,)
-    if value == "none" and any(isinstance(option, inspect.NoneType) for option in options):
+def _named(values: object, named: Named, path: KeyPath, source: Source) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in _mapping(values, path, source).items():
+        try:
+            NAME_CHECKS[named.kind](name)
+        except ValueError as error:
+            raise _error((*path, name), str(error), source) from error
+        result[name] = _table(value, named.table, (*path, name), source)
+    return result
+
+
+def _mapping(values: object, path: KeyPath, source: Source) -> Mapping[str, object]:
+    if not isinstance(values, Mapping):
+        raise _error(path, "expected a section with keys", source)
+    return values
+
+
+def _leaf(value: object, leaf: Leaf, path: KeyPath, source: Source) -> object:
+    """Return one value as the type it must be of."""
+    if value == "none" and leaf.is_optional:
         # TOML and environments cannot say null, but must be able to undo what stands in a lower source.
         return None
     try:
-        for option in options:
-            if isinstance(option, inspect.Metadata) and option.extra is not None:
-                value = _PARSERS[option.extra["unit"]](value)
-            elif source.is_text and isinstance(option, inspect.VarTupleType) and isinstance(value, str):
-                value = [part.strip() for part in value.split(",") if part.strip()]
-        return msgspec.convert(value, kind, strict=not source.is_text)
+        if leaf.unit is not None:
+            value = _PARSERS[leaf.unit](value)
+        elif source.is_text and isinstance(value, str) and isinstance(leaf.options[0], inspect.VarTupleType):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        return msgspec.convert(value, leaf.kind, strict=not source.is_text)
     except msgspec.ValidationError as error:
-        raise _error(path, _explained(error, info, value), source) from error
+        raise _error(path, _explained(error, leaf.options[0], value), source) from error
     except ValueError as error:
         raise _error(path, str(error), source) from error
 
 
-def _explained(error: msgspec.ValidationError, info: inspect.Type, value: object) -> str:
-    if isinstance(info, inspect.LiteralType):
-        return f"expected one of {', '.join(map(str, info.values))}"
-    message = str(error).replace("`", "")
-    if isinstance(value, str):
-        # A secret is text, and where text is expected its type is right: this repeats no secret.
+def _explained(error: msgspec.ValidationError, wanted: inspect.Type, value: object) -> str:
+    if isinstance(wanted, inspect.LiteralType):
+        return f"expected one of {', '.join(map(str, wanted.values))}"
+    if isinstance(wanted, inspect.EnumType):
+        return f"expected one of {', '.join(str(member.value) for member in wanted.cls)}"
+    # Numbers of a file with a point are read as decimals, so that prices are exact.
+    message = str(error).replace("`", "").replace("got decimal", "got float").replace("| null", 'or "none"')
+    if isinstance(value, str) and not isinstance(wanted, inspect.VarTupleType):
+        # A secret is text, and where text is expected its type is right: this repeats no secret. Where a list of text
+        # is expected it might be one.
         message = message.replace("got str", f"got {value[:40]!r}")
     return message[0].lower() + message[1:]
 
 
-def _error(path: tuple[str, ...], message: str, source: Source) -> SettingsError:
-    return SettingsError(f"{'.'.join(path)}: {message} (from {source.origin})")
+def _built(table: Table, values: Mapping[str, Any], path: KeyPath) -> msgspec.Struct:
+    fields: dict[str, Any] = {}
+    for key, part in table.parts.items():
+        here = (*path, key)
+        if part.field not in values:
+            if part.is_required:
+                raise SettingsError(f"{toml_path(here)}: must be set")
+            continue
+        value = values[part.field]
+        match part.shape:
+            case Table() as inner if value is not None:
+                value = _built(inner, value, here)
+            case Named(table=inner):
+                value = {name: _built(inner, section, (*here, name)) for name, section in value.items()}
+        fields[part.field] = value
+    try:
+        return table.tree(**fields)
+    except ValueError as error:
+        raise SettingsError(f"{toml_path(path)}: {error}") from error
+
+
+def _error(path: KeyPath, message: str, source: Source) -> SettingsError:
+    return SettingsError(f"{toml_path(path)}: {message} (from {source.origin})")

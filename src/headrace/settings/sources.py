@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace.errors import SettingsError
+from headrace.settings.toml import toml_path
 
 PREFIX = "HEADRACE_"
 SEPARATOR = "__"
@@ -30,19 +32,27 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def file_source(path: Path) -> Source:
-    """Return the settings in a TOML file.
+    """Return the settings in a TOML file; numbers with a point are decimals, so that 0.1 is exactly that.
 
     Raises:
         SettingsError: The file cannot be read or is not TOML.
     """
     try:
-        return Source(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return Source(tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_number), str(path))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not only tomllib's own: numbers may have more digits than Python takes, and tables be nested too deeply.
         raise SettingsError(f"{path}: is not TOML: {error}") from error
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("the exponent of a number is out of range") from error
 
 
 def environ_source(environ: Mapping[str, str]) -> Source:
@@ -57,9 +67,10 @@ def environ_source(environ: Mapping[str, str]) -> Source:
             continue
         *sections, key = name.removeprefix(PREFIX).lower().split(SEPARATOR)
         table = values
-        for section in sections:
+        for depth, section in enumerate(sections, 1):
             table = table.setdefault(section, {})
             if not isinstance(table, dict):
-                raise SettingsError(f"{'.'.join(sections)}: is a section, but {PREFIX}{section.upper()} is set too")
+                variable = PREFIX + SEPARATOR.join(sections[:depth]).upper()
+                raise SettingsError(f"{toml_path(sections[:depth])}: is a section, but {variable} is set too")
         table[key] = environ[name]
     return Source(values, "the environment", is_text=True)

@@ -6,6 +6,8 @@ import math
 import re
 from decimal import Decimal
 
+from headrace.types.access import MAX_DOLLARS, check_dollars
+
 _SECONDS_OF_UNIT = {
     "": Decimal(1),
     "ms": Decimal("0.001"),
@@ -32,6 +34,8 @@ _BYTES_OF_UNIT = {
 
 # The number of digits is bounded so that no setting can take long to read.
 _QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?([A-Za-z]*)", re.ASCII)
+MAX_DECIMALS = 20
+"""Digits of an amount of money behind its point."""
 
 
 def parse_seconds(value: object) -> float:
@@ -44,7 +48,7 @@ def parse_seconds(value: object) -> float:
         ValueError: It is neither; the message says what is expected.
     """
     expected = 'expected seconds or a duration such as "500ms", "30s", "5m" or "24h"'
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         try:
             seconds = float(value)
         except OverflowError:
@@ -78,6 +82,31 @@ def parse_bytes(value: object) -> int:
     if size != int(size):
         raise ValueError(f"{expected}, got a fraction of a byte")
     return int(size)
+
+
+def parse_dollars(value: object) -> Decimal:
+    """Return an amount of US dollars, exactly as it is written.
+
+    Args:
+        value: A number, or text that is one without sign and exponent.
+
+    Raises:
+        ValueError: It is neither, below 0, above ``MAX_DOLLARS``, or has more than ``MAX_DECIMALS`` digits behind the
+            point; the message says what is expected.
+    """
+    expected = f"expected US dollars from 0 to {MAX_DOLLARS}"
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        # The shortest text of a float is the number that somebody wrote.
+        amount = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    else:
+        amount, unit = _quantity(value, expected)
+        if unit:
+            raise ValueError(f"{expected}, got the unit {unit!r}")
+    check_dollars(amount)
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
+        raise ValueError(f"{expected} with at most {MAX_DECIMALS} digits behind the point")
+    return amount
 
 
 def _quantity(value: object, expected: str) -> tuple[Decimal, str]:

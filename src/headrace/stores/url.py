@@ -1,16 +1,18 @@
-"""A store URL becomes a pair of stores."""
+"""A store URL becomes stores."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.errors import SettingsError, StoreError
-from headrace.stores.memory import MemoryRecords, MemoryStore
-from headrace.stores.sqlite import SqliteDatabase
-from headrace.stream.store import Records, Store
+from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.sqlite import SqliteDatabase, make_ready
+from headrace.stream.store import Keys, Records, Store
 
 MEMORY_MAX_BYTES = 256 * 1024 * 1024
 MEMORY_MAX_RECORDS = 10_000
@@ -19,14 +21,22 @@ _SQLITE = "sqlite:///"
 _USER_INFO = re.compile(r"//[^/@]*@")
 
 
+class Stores(NamedTuple):
+    """What a store URL names, opened."""
+
+    store: Store
+    records: Records
+    keys: Keys
+
+
 def open_stores(
     url: str,
     *,
     exclusive: bool = True,
     memory_max_bytes: int = MEMORY_MAX_BYTES,
     memory_max_records: int = MEMORY_MAX_RECORDS,
-) -> AbstractAsyncContextManager[tuple[Store, Records]]:
-    """Return a context manager that opens what ``url`` names and gives its log store and its record store.
+) -> AbstractAsyncContextManager[Stores]:
+    """Return a context manager that opens what ``url`` names and gives its stores of logs, records and keys.
 
     Args:
         url: ``memory:``, or SQLAlchemy's form for a SQLite file: three slashes before a path relative to the working
@@ -41,8 +51,38 @@ def open_stores(
         SettingsError: At once, when the URL is none of these.
         StoreError: On entering, when the file cannot be opened.
     """
-    if url == "memory:":
+    path = _path(url)
+    if path is None:
         return _memory(memory_max_bytes, memory_max_records)
+    return _sqlite(path, exclusive=exclusive)
+
+
+def open_keys(url: str) -> AbstractAsyncContextManager[Keys]:
+    """Return a context manager that opens the keys in what ``url`` names, for a command, whether or not a relay serves it.
+
+    While none does, a missing file (with its folder) is made, and one of an older version brought up to date.
+
+    Raises:
+        SettingsError: At once, when the URL is no store's, or names the memory of another process.
+        StoreError: On entering, when the file cannot be opened.
+    """
+    path = _path(url)
+    if path is None:
+        raise SettingsError(
+            "store: 'memory:' is the memory of the relay's own process, where no command can look; use the store that"
+            " the relay serves from, 'sqlite:///path.db', or ask the relay itself: POST /v1/keys"
+        )
+    return _sqlite_keys(path)
+
+
+def _path(url: str) -> Path | None:
+    """Return the path of the file that a URL names, None for memory.
+
+    Raises:
+        SettingsError: It is no store URL.
+    """
+    if url == "memory:":
+        return None
     path = url.removeprefix(_SQLITE)
     if path == url or not path.strip("/") or path.endswith("/") or "?" in path or path == ":memory:":
         shown = _USER_INFO.sub("//***@", url)
@@ -50,25 +90,37 @@ def open_stores(
             f"store: {shown!r} is not a store URL; use 'memory:' or 'sqlite:///relative/path.db'"
             " (four slashes for an absolute path: 'sqlite:////absolute/path.db')"
         )
-    return _sqlite(Path(path), exclusive=exclusive)
+    return Path(path)
 
 
 @asynccontextmanager
-async def _memory(max_bytes: int, max_records: int) -> AsyncGenerator[tuple[Store, Records]]:
-    async with MemoryStore(max_bytes=max_bytes) as store, MemoryRecords(max_records=max_records) as records:
-        yield store, records
+async def _memory(max_bytes: int, max_records: int) -> AsyncGenerator[Stores]:
+    async with (
+        MemoryStore(max_bytes=max_bytes) as store,
+        MemoryRecords(max_records=max_records) as records,
+        MemoryKeys() as keys,
+    ):
+        yield Stores(store, records, keys)
 
 
 @asynccontextmanager
-async def _sqlite(path: Path, *, exclusive: bool) -> AsyncGenerator[tuple[Store, Records]]:
+async def _sqlite(path: Path, *, exclusive: bool) -> AsyncGenerator[Stores]:
     if exclusive:
         _make_folder(path)
     async with SqliteDatabase(path, exclusive=exclusive) as database:
-        yield database.store, database.records
+        yield Stores(database.store, database.records, database.keys)
+
+
+@asynccontextmanager
+async def _sqlite_keys(path: Path) -> AsyncGenerator[Keys]:
+    _make_folder(path)
+    await asyncio.to_thread(make_ready, path)
+    async with SqliteDatabase(path, exclusive=False) as database:
+        yield database.keys
 
 
 def _make_folder(path: Path) -> None:
-    """Make the folders that a serving process's file lies in, for its own user only, where they are missing.
+    """Make the folders that a file lies in, for its user only, where they are missing.
 
     Raises:
         StoreError: They cannot be made.

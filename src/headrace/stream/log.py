@@ -57,6 +57,7 @@ class StreamLog:
         "_tail_limit",
         "appended",
         "bytes",
+        "delivered_tokens",
         "durability",
         "end",
         "followers",
@@ -71,6 +72,7 @@ class StreamLog:
         "state",
         "tail_bytes",
         "taken",
+        "tokens",
     )
 
     def __init__(self, lease: Lease, *, owner: str, tail_bytes: int) -> None:
@@ -92,6 +94,10 @@ class StreamLog:
         """Set once, by ``seal``."""
         self.published_end: End | None = None
         """The end as followers see it: set when everything before it is published too."""
+        self.tokens = 0
+        """Tokens appended, by our count."""
+        self.delivered_tokens = 0
+        """Of those, how many were handed to the connection of some client."""
         self.has_content = False
         """Whether an appended entry bears content."""
         self.has_published_content = False
@@ -126,8 +132,8 @@ class StreamLog:
 
     # --- the producer's side
 
-    def append(self, data: bytes, count: int, *, bears_content: bool) -> None:
-        """Add ``count`` entries: one JSON object a line, joined by LF.
+    def append(self, data: bytes, count: int, *, tokens: int) -> None:
+        """Add ``count`` entries with so many tokens in them: one JSON object a line, joined by LF.
 
         Raises:
             IllegalTransition: The log has ended.
@@ -138,7 +144,8 @@ class StreamLog:
         self._appended_count += count
         self.appended = Offset(self.appended + count)
         self.bytes += len(data) - count + 1
-        if bears_content:
+        if tokens:
+            self.tokens += tokens
             self.has_content = True
 
     def accept(self) -> None:
@@ -175,7 +182,7 @@ class StreamLog:
         segment = None
         if self._appended:
             data = self._appended[0] if len(self._appended) == 1 else b"\n".join(self._appended)
-            segment = Segment(self.taken, self._appended_count, data, at)
+            segment = Segment(self.taken, self._appended_count, data, at, self.tokens)
             self.taken = self.appended
             self._appended.clear()
             self._appended_count = 0
@@ -238,6 +245,10 @@ class StreamLog:
         self.followers.discard(follower)
         if self.on_followers is not None:
             self.on_followers(cause)
+
+    def delivered(self, tokens: int) -> None:
+        """Note that a client was given everything up to an entry, and so many tokens with it."""
+        self.delivered_tokens = max(self.delivered_tokens, tokens)
 
     def lead(self) -> int:
         """Return how many published entries the foremost follower still lacks; all of them without followers."""

@@ -30,6 +30,9 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     taken_at: float | None = None
     """When the committer took it, in Unix seconds; a part that is cut from it has the same time."""
+    tokens: int | None = None
+    """Tokens of the whole log up to the end of this segment, by our count; None when that is not known: a part whose end
+    was cut off, or written by a version that did not note it."""
 
     @property
     def json_bytes(self) -> int:
@@ -50,7 +53,7 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
         skip = offset - self.first
         if skip <= 0:
             return self
-        return Segment(offset, self.count - skip, self.data.split(b"\n", skip)[skip], self.taken_at)
+        return Segment(offset, self.count - skip, self.data.split(b"\n", skip)[skip], self.taken_at, self.tokens)
 
     def first_entries(self, count: int) -> Segment:
         """Return the first ``count`` entries; itself when it has no more."""

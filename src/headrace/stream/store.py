@@ -7,14 +7,16 @@ Nothing above ``stores/`` may assume that one process owns a log for ever: whoev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
 from headrace.stream.segment import Flush, Segment
-from headrace.types.ids import Offset, RequestId, StreamId
+from headrace.types.access import ClientKey
+from headrace.types.bill import Bill
+from headrace.types.ids import KeyId, Offset, RequestId, StreamId
 from headrace.types.outcome import End, State
 from headrace.types.record import Perceived, Record
 
@@ -85,6 +87,8 @@ class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
     stream_id: StreamId
     epoch: int
     entries: Offset
+    tokens: int = 0
+    """Content-bearing deltas kept."""
 
 
 class Store(AbstractAsyncContextManager["Store"], Protocol):
@@ -169,11 +173,97 @@ class RecordPage(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a request's bill once the last client has left and the vendor has said what it can."""
+
+    request_id: RequestId
+    delivered_tokens: int
+    generated_tokens: int
+    bill: Bill
+
+
+class Spent(msgspec.Struct, frozen=True, gc=False):
+    """What one key of one owner spent on one day."""
+
+    owner: str
+    key_id: KeyId
+    day: str
+    """Of UTC: ``2026-11-21``."""
+    nano_usd: int
+
+
+class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests are summed up; None takes all. Times are those at which requests were accepted, Unix seconds."""
+
+    since: float
+    until: float
+    """Exclusive."""
+    owner: str | None = None
+    key_id: KeyId | None = None
+    model: str | None = None
+    tag: tuple[str, str] | None = None
+    """Name and value."""
+
+
+class TokenSum(msgspec.Struct, frozen=True):
+    """Sums over bills of one basis."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    nano_usd: int = 0
+
+
+class UsageLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of one group of requests that have ended."""
+
+    group: tuple[str, ...]
+    """A value for each thing grouped by; empty text where a request has none."""
+    generated_tokens: int
+    delivered_tokens: int
+    reported: TokenSum
+    """Of bills whose tokens the engine reported."""
+    estimated: TokenSum
+    """Of those that rest on our count."""
+    unpriced_requests: int
+    """Bills without a price; they are in the sums as costing nothing."""
+
+
 class Records(AbstractAsyncContextManager["Records"], Protocol):
-    """Keeps one row a request."""
+    """Keeps one row a request, and what each cost for longer than that."""
 
     def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Insert or replace records by id and return at once; order and durability as ``Store.commit``."""
+        """Insert or replace records by id and return at once; order and durability as ``Store.commit``.
+
+        A record with a bill is also entered into the usage, by its id: saving it again counts it once.
+        """
+
+    def settle(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
+        """Put the last word on bills into records and usage, where they are; order and durability as ``save``."""
+
+    async def usage(self, query: UsageFilter, *, by: Sequence[str], limit: int) -> list[UsageLine]:
+        """Return sums over requests, one line a group, ordered by group.
+
+        Args:
+            query: Which requests.
+            by: At most 4 of ``owner``, ``key``, ``model``, ``engine``, ``state``, ``day`` (UTC) and ``tag:NAME``; none
+                gives one line for all, or no line when there is no request.
+            limit: Most lines.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def spent(self, *, since: float) -> list[Spent]:
+        """Return what was spent on requests accepted since then (Unix seconds), by owner, key and day.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def trim_usage(self, *, accepted_before: float) -> int:
+        """Drop what requests accepted before that time cost. Returns how many."""
 
     async def get(self, request_id: RequestId) -> Record | None: ...
 
@@ -181,9 +271,9 @@ class Records(AbstractAsyncContextManager["Records"], Protocol):
         """Return the records of the requests on one log, oldest first."""
 
     async def newest(
-        self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
+        self, *, owner: str | None, state: State | None = None, limit: int = 20, before: RequestId | None = None
     ) -> RecordPage:
-        """Return an owner's records, newest first, those older than ``before`` when it is given."""
+        """Return an owner's records, newest first, those older than ``before`` when it is given; None: everybody's."""
 
     async def add_perceived(self, stream_id: StreamId, perceived: Perceived) -> Record | None:
         """Add what a client perceived to the oldest record of a stream, if that has ended and holds nothing of the kind.
@@ -199,7 +289,41 @@ class Records(AbstractAsyncContextManager["Records"], Protocol):
         """
 
     async def forget(self, stream_id: StreamId) -> bool:
-        """Remove the records of one stream. False when there were none."""
+        """Remove the records of one stream, but not what they cost. False when there were none."""
 
     async def trim(self, *, accepted_before: float) -> int:
-        """Drop records of ended requests accepted before that time. Returns how many."""
+        """Drop records of ended requests accepted before that time, but not what they cost. Returns how many."""
+
+
+class Keys(AbstractAsyncContextManager["Keys"], Protocol):
+    """Keeps client keys, for every process that opens the same database."""
+
+    async def version(self) -> int:
+        """Return a number that grows with each change, whichever process made it.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def all(self) -> list[ClientKey]:
+        """Return all keys, oldest first, revoked and expired ones included.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def insert(self, key: ClientKey) -> None:
+        """Add a key.
+
+        Raises:
+            StoreError: The backend failed, or has a key of that id.
+        """
+
+    async def change(self, key_id: KeyId, change: Callable[[ClientKey], ClientKey]) -> ClientKey | None:
+        """Replace a key by what ``change`` makes of it, atomically, and return that; None when there is no such key.
+
+        What ``change`` raises passes through, and nothing is changed then. It may be called on another thread.
+
+        Raises:
+            StoreError: The backend failed.
+        """

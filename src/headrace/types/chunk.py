@@ -11,6 +11,12 @@ from typing import Any
 
 import msgspec
 
+PACKED_BYTES = 24
+"""Engines send a token a delta, and hardly any token is longer; those that pack several send longer texts."""
+
+BYTES_PER_TOKEN = 4
+"""Rough size of a token, where nobody has counted."""
+
 
 class Delta(msgspec.Struct, gc=False):
     """The change a chunk carries for one choice. Types are lenient: vendors send lists where OpenAI sends text."""
@@ -50,6 +56,15 @@ class Choice(msgspec.Struct, gc=False):
     def bears_content(self) -> bool:
         """True when it adds to the answer."""
         return self.delta.bears_content or bool(self.text)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it adds, by our count: one, or as many as its text has room for when that is long."""
+        delta = self.delta
+        text = delta.content or self.text or delta.reasoning_content or delta.reasoning
+        if isinstance(text, str) and text:
+            return 1 if len(text) <= PACKED_BYTES else -(-len(text.encode()) // BYTES_PER_TOKEN)
+        return 1 if self.bears_content else 0
 
 
 class ChunkView(msgspec.Struct, gc=False):

@@ -12,3 +12,6 @@ RequestId = NewType("RequestId", str)
 
 Offset = NewType("Offset", int)
 """Position of an entry in its log: 0, 1, 2, … without gaps. Clients treat it as opaque but ordered."""
+
+KeyId = NewType("KeyId", str)
+"""Names one client key; no secret."""

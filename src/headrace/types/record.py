@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headrace.types.ids import RequestId, StreamId
+from headrace.types.bill import Bill
+from headrace.types.ids import KeyId, RequestId, StreamId
 from headrace.types.outcome import Cause, Durability, State, TokenSource
 
 MAX_PERCEIVED_MS = 7 * 24 * 3600 * 1000
@@ -43,7 +44,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: RequestId
     stream_id: StreamId
     owner: str
-    """Whose stream it is; empty while keys are off."""
+    """Whose stream it is; empty while nobody has to show a key."""
     model: str
     engine: str
     accepted_at: float
@@ -63,3 +64,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability = Durability.DURABLE
     perceived: Perceived | None = None
     """What its client reported after the end, if it did."""
+    key_id: KeyId = KeyId("")
+    """The client key it came with; empty without one."""
+    tags: dict[str, str] = {}
+    generated_tokens: int = 0
+    """Our count of what the engine sent, whatever became of it."""
+    delivered_tokens: int = 0
+    """Our count of what was handed to the connections of clients before the last one left."""
+    bill: Bill | None = None
+    """None until it has ended."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,27 @@ def test_every_setting_has_its_source(tmp_path: Path) -> None:
     assert found["timeouts.idle"] == (1.0, "file", False)
     assert found["timeouts.first_token"] == (120.0, "default", False)
     assert found["store.url"] == ("sqlite:////home/someone/.local/state/headrace/headrace.db", "default", False)
+
+
+def test_sections_under_names_have_their_sources(tmp_path: Path) -> None:
+    file = tmp_path / "headrace.toml"
+    file.write_text(
+        "[owners.search]\nlimits.tokens_per_minute = 1\n[models.'gpt-4.1']\nprice.input = 0.1\n[models.m]\nprice.input = 1\n"
+    )
+    environ = {
+        "HEADRACE_OWNERS__SEARCH__LIMITS__REQUESTS_PER_MINUTE": "2",
+        "HEADRACE_MODELS__M__PRICE": "none",
+        "HEADRACE_ENGINE__UPSTREAM_KEYS": "env:A,file:/run//b@c",
+    }
+    found = values(environ, file)
+    assert found["owners.search.limits.tokens_per_minute"] == (1, "file", False)
+    assert found["owners.search.limits.requests_per_minute"] == (2, "environment", False)
+    assert found["owners.search.budget.day_usd"] == (None, "default", False)
+    assert found['models."gpt-4.1".price.input'] == (Decimal("0.1"), "file", False)
+    assert found['models."gpt-4.1".price.request'] == (Decimal(0), "default", False)
+    assert found["models.m.price"] == (None, "environment", False)
+    assert found["engine.limits.concurrent_streams"] == (None, "default", False)
+    assert found["engine.upstream_keys"] == (("env:A", "file:/run//b@c"), "environment", False)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def test_check_says_what_would_be_served(
         ("[engine]\nupstream = 'localhost:9100'", "engine.upstream: base_url: must begin with http"),
         ("[engine]\nmodel = 'gpt-4o'", "engine.model: the embedded engine has"),
         ("[server", "headrace.toml: is not TOML"),
+        ("[engine]\nupstream_keys = ['sk-secret']", "engine.upstream_keys: expected"),
+        ("[owners.search.budget]\nday_usd = -1", "owners.search.budget.day_usd: expected US dollars"),
     ],
 )
 def test_check_names_the_first_bad_key(
@@ -50,6 +52,20 @@ def test_check_names_the_first_bad_key(
     assert message in captured.err
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert "secret" not in captured.err
+
+
+def test_check_says_when_a_key_is_needed(
+    file: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_SERVER__HOST", "0.0.0.0")
+    assert run("config", "check", "--config", file) == 0
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "  listens on  0.0.0.0:8080",
+        "              needs a client key in the store (headrace keys create), or server.insecure",
+    ]
+    monkeypatch.setenv("HEADRACE_SERVER__INSECURE", "true")
+    assert run("config", "check", "--config", file) == 0
+    assert "client key" not in capsys.readouterr().out
 
 
 def test_show_prints_toml_and_its_changes_alone(file: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +82,13 @@ def test_show_prints_json_with_sources(file: str, run: Run, capsys: pytest.Captu
     shown = json.loads(capsys.readouterr().out)
     assert shown["store"]["url"] == {"value": "memory:", "source": "file"}
     assert shown["timeouts"]["idle"] == {"value": 30.0, "source": "default"}
+
+
+def test_show_prints_money_as_text_in_json(
+    file: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_MODELS__GPT-4.1__PRICE__INPUT", "0.10")
+    assert run("config", "show", "--config", file, "--changed", "--json") == 0
+    assert json.loads(capsys.readouterr().out)['models."gpt-4.1".price'] == {
+        "input": {"value": "0.10", "source": "environment"}
+    }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from headrace.cli.config.effective import Setting, effective
 from headrace.cli.config.toml import toml
 from headrace.settings import load_settings
+from headrace.types.bill import BillRule
 
 
 def setting(key: str, value: Any, unit: str | None = None, **fields: Any) -> Setting:
@@ -28,6 +30,8 @@ def test_values_read_well() -> None:
             setting("h", 16 * 2**20, "bytes"),
             setting("i", 1000, "bytes"),
             setting("j", 'a"\\\x7f'),
+            setting("l", Decimal("0.50"), "dollars"),
+            setting("m", BillRule.VENDOR),
             setting("k", "***", source="environment", is_hidden=True),
         ]
     )
@@ -43,6 +47,8 @@ def test_values_read_well() -> None:
         'h = "16MiB"\n'
         "i = 1000\n"
         'j = "a\\"\\\\\\u007f"\n'
+        "l = 0.50\n"
+        'm = "vendor"\n'
         '# k = "***"  # hidden; from the environment\n'
     )
 
@@ -62,6 +68,14 @@ ENVIRONS = st.fixed_dictionaries(
         "HEADRACE_LIMITS__TAIL_BYTES": texts(st.integers(1, 2**62) | st.integers(1, 2**20).map(lambda n: n * 1024)),
         "HEADRACE_SERVER__ALLOWED_HOSTS": st.lists(st.sampled_from(["a.example", "b:80", "[::1]"])).map(",".join),
         "HEADRACE_SERVER__INSECURE": st.sampled_from(["true", "false"]),
+        "HEADRACE_LIMITS__MAX_QUEUED": texts(st.integers(0, 10)),
+        "HEADRACE_ENGINE__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
+        "HEADRACE_KEYS__BUDGET__DAY_USD": texts(st.decimals(0, 10**9, allow_nan=False, places=6)),
+        "HEADRACE_OWNERS__A@B.C__LIMITS__CONCURRENT_STREAMS": texts(st.integers(1, 10)),
+        'HEADRACE_MODELS__A "B" É__PRICE__INPUT': texts(st.decimals(0, 10**9, allow_nan=False, places=6)),
+        "HEADRACE_MODELS__GPT-4O__LIMITS__REQUESTS_PER_MINUTE": texts(st.integers(1, 10)),
+        "HEADRACE_MODELS__GPT-4O__CANCELLED": st.sampled_from(["delivered", "generated", "vendor", "none"]),
+        "HEADRACE_MODELS__GPT-4O__PRICE": st.just("none"),
         "HEADRACE_ENGINE__MODEL": st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     },
 )

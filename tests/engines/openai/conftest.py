@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import ssl
 import struct
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
@@ -15,9 +17,8 @@ import trustme
 import uvloop
 
 from headrace.engines.openai import OpenAIEngine
-from headrace.engines.openai.generation import OpenAIGeneration
 from headrace.types.chunk import Chunks
-from headrace.types.engine import EngineEnd, EngineRequest
+from headrace.types.engine import EngineEnd, EngineRequest, Generation
 
 WAIT_S = 10.0
 
@@ -47,6 +48,13 @@ class Peer:
         for part in parts:
             self.writer.write(part)
             await self.writer.drain()
+
+    async def arrived(self) -> None:
+        """Wait until all that was sent is in the other side's kernel: nothing is unacknowledged any more."""
+        descriptor = self.writer.transport.get_extra_info("socket").fileno()
+        async with asyncio.timeout(WAIT_S):
+            while struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.001)
 
     async def gone(self) -> None:
         """Wait until the other side has closed the connection."""
@@ -131,14 +139,14 @@ class Listener:
     """Reads whenever it is told to, like a pump before the first content."""
 
     def __init__(self) -> None:
-        self.generation: OpenAIGeneration | None = None
+        self.generation: Generation | None = None
         self.lines: list[bytes] = []
         self.calls = 0
         self._changed = asyncio.Event()
 
     def start(
         self, engine: OpenAIEngine, body: bytes = b"{}", *, headers: tuple[tuple[str, str], ...] = ()
-    ) -> OpenAIGeneration:
+    ) -> Generation:
         self.generation = engine.start(EngineRequest(body=body, headers=headers), self.ready)
         return self.generation
 

@@ -298,6 +298,7 @@ async def test_over_tls_unwatched_events_come_in_one_read(
         await peer.send(wire.HEAD + wire.chunk(wire.event("0")))
         await go.wait()
         await peer.send(*(wire.chunk(wire.event(str(number))) for number in range(1, 20)))
+        await peer.arrived()
         sent.set()
         await peer.gone()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from headrace.engines.openai import OpenAIEngine
 from headrace.engines.openai.connector import Connector
 from headrace.engines.openai.dialler import Dialler
 from headrace.engines.openai.generation import OpenAIGeneration
+from headrace.engines.openai.keys import KeyRing
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.url import BaseURL
 from headrace.types.engine import EngineRequest
@@ -252,13 +254,15 @@ async def test_the_time_for_reasons_is_bounded(serve: Serve) -> None:
             told.set()
 
     dialler = Dialler(BaseURL.parse(double.url), timeout_s=10, ssl_context=None)
+    lease = KeyRing(clock=time.monotonic).take()
+    assert lease is not None
     async with Connector(dialler, limits) as connector:
         generation = OpenAIGeneration(
-            (b"POST / HTTP/1.1\r\n\r\n", b""),
+            (b"POST / HTTP/1.1\r\n", b""),
             ready,
             connector=connector,
             limits=limits,
-            api_key=None,
+            lease=lease,
             on_over=lambda _: None,
         )
         await asyncio.wait_for(told.wait(), WAIT_S)
@@ -279,6 +283,7 @@ async def test_unwatched_it_stays_silent_and_one_read_brings_everything(
         await peer.send(wire.HEAD + wire.chunk(wire.event("0")))
         await go.wait()
         await peer.send(*(wire.chunk(wire.event(str(number))) for number in range(1, 20)))
+        await peer.arrived()
         sent.set()
         await peer.gone()
 
@@ -416,6 +421,7 @@ async def test_abort_just_after_the_dial_closes_the_new_connection(serve: Serve,
     async with OpenAIEngine(double.url) as engine_:
         connection = await engine_._dialler.dial()
         generation = listener.start(engine_)
+        assert isinstance(generation, OpenAIGeneration)
         generation.abort()
         generation.connected(connection)
         assert connection.is_closed

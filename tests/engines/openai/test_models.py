@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.engines.openai.dialler import Dialler
+from headrace.engines.openai.keys import KeyRing, UpstreamKey
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.models import fetch_models
 from headrace.engines.openai.request import RequestEncoder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 KEY = "sk-0123456789"
+OTHER_KEY = "sk-9876543210"
 LIST = b'{"object":"list","data":[{"id":"b","object":"model"},{"id":"a"}]}'
 FAST = Limits(connect_timeout_s=10, models_timeout_s=10, max_models_body_bytes=1000)
 
@@ -27,6 +29,10 @@ def answer(body: bytes, status: int = 200) -> bytes:
         len(body),
         body,
     )
+
+
+def ring(*secrets: str) -> KeyRing:
+    return KeyRing([UpstreamKey(f"env:{secret}", secret) for secret in secrets], clock=lambda: 0.0)
 
 
 async def ask(serve: Serve, *parts: bytes, limits: Limits = FAST, hold: bool = False) -> list[str]:
@@ -40,7 +46,7 @@ async def ask(serve: Serve, *parts: bytes, limits: Limits = FAST, hold: bool = F
 
     base_url = BaseURL.parse((await serve(engine)).url)
     dialler = Dialler(base_url, timeout_s=limits.connect_timeout_s, ssl_context=None)
-    return list(await fetch_models(dialler, RequestEncoder(base_url, api_key=KEY), limits, api_key=KEY))
+    return list(await fetch_models(dialler, RequestEncoder(base_url), limits, keys=ring(KEY)))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,31 @@ async def test_anything_else_is_the_engines_fault(serve: Serve, message: bytes, 
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_key_that_is_rejected_makes_room_for_the_next(serve: Serve, status: int) -> None:
+    seen: list[str] = []
+
+    async def engine(peer: Peer) -> None:
+        seen.append((await peer.request())[1]["authorization"])
+        await peer.send(answer(b"", status) if seen[-1].endswith(KEY) else answer(LIST))
+
+    keys = ring(KEY, OTHER_KEY)
+    base_url = BaseURL.parse((await serve(engine)).url)
+    dialler = Dialler(base_url, timeout_s=10, ssl_context=None)
+    assert list(await fetch_models(dialler, RequestEncoder(base_url), FAST, keys=keys)) == ["b", "a"]
+    assert seen == [f"Bearer {KEY}", f"Bearer {OTHER_KEY}"]
+    assert [state.running for state in keys.states()] == [0, 0]
+    keys.replace([UpstreamKey("env:left", KEY)])
+    if status == 401:
+        with pytest.raises(UpstreamRejected, match="check the keys"):
+            await fetch_models(dialler, RequestEncoder(base_url), FAST, keys=keys)
+    elif status == 429:
+        with pytest.raises(UpstreamRejected, match="rate limit") as caught:
+            await fetch_models(dialler, RequestEncoder(base_url), FAST, keys=keys)
+        assert caught.value.retry_after_s == 1.0
+        assert len(seen) == 2, "no request goes out"
+
+
 async def test_silence_is_bounded(serve: Serve) -> None:
     with pytest.raises(UpstreamTimeout):
         await ask(serve, answer(LIST)[:-1], limits=Limits(models_timeout_s=0.05), hold=True)
@@ -91,7 +122,7 @@ async def test_a_broken_connection_says_so(serve: Serve) -> None:
     base_url = BaseURL.parse((await serve(engine)).url)
     dialler = Dialler(base_url, timeout_s=10, ssl_context=None)
     with pytest.raises(UpstreamError) as caught:
-        await fetch_models(dialler, RequestEncoder(base_url, api_key=None), FAST, api_key=None)
+        await fetch_models(dialler, RequestEncoder(base_url), FAST, keys=ring())
     assert caught.value.code == "upstream_closed"
 
 
@@ -106,7 +137,7 @@ async def test_cancelling_closes_the_connection(serve: Serve) -> None:
 
     base_url = BaseURL.parse((await serve(engine)).url)
     dialler = Dialler(base_url, timeout_s=10, ssl_context=None)
-    task = asyncio.ensure_future(fetch_models(dialler, RequestEncoder(base_url, api_key=None), FAST, api_key=None))
+    task = asyncio.ensure_future(fetch_models(dialler, RequestEncoder(base_url), FAST, keys=ring()))
     await asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,6 +1,13 @@
 import pytest
 
-from headrace.engines.openai.rejection import looks_like_events, not_a_stream, parse_retry_after, rejection
+from headrace.engines.openai.rejection import (
+    last_word,
+    looks_like_events,
+    no_key,
+    not_a_stream,
+    parse_retry_after,
+    rejection,
+)
 from headrace.engines.openai.response import Response
 from headrace.types.outcome import Cause
 
@@ -17,7 +24,7 @@ def response(status: int, *headers: bytes) -> Response:
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422, 429])
 def test_what_the_client_can_mend_is_passed_on(status: int) -> None:
-    end = rejection(response(status, b"Retry-After: 7"), BODY, api_key=KEY, wall_time=NOW)
+    end = rejection(response(status, b"Retry-After: 7"), BODY, secrets=[KEY], wall_time=NOW)
     assert (end.cause, end.status, end.message) == (Cause.UPSTREAM_REJECTED, status, "too long")
     assert (end.error_type, end.error_code, end.error_param) == ("invalid_request_error", "context", "messages")
     assert end.retry_after_s == 7
@@ -25,7 +32,7 @@ def test_what_the_client_can_mend_is_passed_on(status: int) -> None:
 
 @pytest.mark.parametrize("status", [402, 405, 408, 418, 500, 502, 503, 504, 599])
 def test_everything_else_is_a_bad_gateway_that_says_what_was_answered(status: int) -> None:
-    end = rejection(response(status, b"Retry-After: 7"), BODY, api_key=KEY, wall_time=NOW)
+    end = rejection(response(status, b"Retry-After: 7"), BODY, secrets=[KEY], wall_time=NOW)
     assert (end.cause, end.status) == (Cause.UPSTREAM_REJECTED, 502)
     assert end.message == f"The engine answered {status}: too long"
     assert end.retry_after_s == 7
@@ -33,7 +40,7 @@ def test_everything_else_is_a_bad_gateway_that_says_what_was_answered(status: in
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403])
 def test_bodies_that_may_hold_a_key_are_withheld(status: int) -> None:
-    end = rejection(response(status, b"Location: http://other/?hunter2"), b"hunter2", api_key=None, wall_time=NOW)
+    end = rejection(response(status, b"Location: http://other/?hunter2"), b"hunter2", secrets=[], wall_time=NOW)
     assert (end.cause, end.status) == (Cause.UPSTREAM_REJECTED, 502)
     assert str(status) in (end.message or "")
     assert "hunter2" not in repr(end)
@@ -41,7 +48,7 @@ def test_bodies_that_may_hold_a_key_are_withheld(status: int) -> None:
 
 def test_a_key_that_the_engine_repeats_is_removed() -> None:
     body = BODY.replace(b"too long", f"bad {KEY}".encode()).replace(b"context", KEY.encode())
-    end = rejection(response(400), body, api_key=KEY, wall_time=NOW)
+    end = rejection(response(400), body, secrets=[KEY], wall_time=NOW)
     assert KEY not in repr(end)
     assert end.message == "bad ***"
 
@@ -51,12 +58,41 @@ def test_a_key_is_removed_however_it_is_written_and_wherever_it_is_cut(is_escape
     key = f"\\u{ord(KEY[0]):04x}{KEY[1:]}" if is_escaped else KEY
     for filler in range(1980, 2001):
         body = b'{"error":{"message":"%s%s"}}' % (b"x" * (10 if is_escaped else filler), key.encode())
-        assert KEY[:4] not in repr(rejection(response(400), body, api_key=KEY, wall_time=NOW))
+        assert KEY[:4] not in repr(rejection(response(400), body, secrets=[KEY], wall_time=NOW))
+
+
+def test_of_keys_that_contain_each_other_nothing_is_left() -> None:
+    body = BODY.replace(b"too long", f"{KEY}-b and {KEY} and other".encode())
+    end = rejection(response(400), body, secrets=[f"{KEY}-b", KEY, "other"], wall_time=NOW)
+    assert end.message == "*** and *** and ***"
+
+
+def test_without_a_key_a_request_may_come_back_when_one_has_rested() -> None:
+    end = no_key(1.2)
+    assert (end.cause, end.status, end.retry_after_s) == (Cause.UPSTREAM_REJECTED, 429, 1.2)
+    assert (end.error_type, end.error_code) == ("rate_limit_error", "rate_limit_exceeded")
+    assert "in 2 s" in (end.message or "")
+
+
+def test_without_a_key_that_will_come_back_the_relay_is_at_fault() -> None:
+    end = no_key(None)
+    assert (end.cause, end.status, end.retry_after_s) == (Cause.UPSTREAM_REJECTED, 502, None)
+    assert "check the keys" in (end.message or "")
+
+
+def test_the_last_word_is_that_waiting_helps_if_it_does() -> None:
+    refused = rejection(response(401), b"", secrets=[], wall_time=NOW)
+    limited = rejection(response(429, b"Retry-After: 7"), BODY, secrets=[], wall_time=NOW)
+    assert last_word(refused, None, None) == refused
+    assert last_word(refused, None, 3.0) == no_key(3.0)
+    assert last_word(refused, limited, None) == limited
+    found = last_word(refused, limited, 3.0)
+    assert (found.status, found.message, found.retry_after_s) == (429, "too long", 3.0)
 
 
 @pytest.mark.parametrize("status", [400, 500])
 def test_an_empty_body_still_says_what_was_answered(status: int) -> None:
-    end = rejection(response(status), b"", api_key=None, wall_time=NOW)
+    end = rejection(response(status), b"", secrets=[], wall_time=NOW)
     assert str(status) in (end.message or "")
 
 

@@ -417,6 +417,54 @@ async def test_the_record_tells_the_request(simulator: SimulatorServer, ask: Ask
     assert shown["client_closed_at"] is None
 
 
+@pytest.mark.parametrize(
+    ("script", "sent"),
+    [
+        ({"tokens": 5}, 5),
+        ({"tokens": 5, "n": 3}, 15),
+        ({"reasoning": "a b", "text": "c", "tool_calls": [{"name": "f", "arguments": "{}"}]}, 5),
+        ({"tokens": 5, "fault": {"kind": "fin", "at": 2}}, 2),
+        ({"tokens": 5, "n": 2, "fault": {"kind": "rst", "at": 2}}, 4),
+        ({"tokens": 5, "fault": {"kind": "cut_chunked", "at": 2}}, 2),
+        ({"tokens": 5, "fault": {"kind": "clean_end", "at": 4}}, 4),
+        ({"tokens": 5, "fault": {"kind": "error_event", "at": 1}}, 1),
+        ({"tokens": 5, "fault": {"kind": "broken_framing", "at": 3}}, 3),
+        ({"tokens": 5, "fault": {"kind": "malformed_json", "at": 3}}, 5),
+        ({"tokens": 5, "fault": {"kind": "repeat_text", "at": 3, "times": 4}}, 9),
+        ({"tokens": 5, "fault": {"kind": "repeat_event_id", "at": 3}}, 5),
+        ({"tokens": 5, "fault": {"kind": "huge_event", "at": 3, "bytes": 100_000}}, 6),
+        ({"tokens": 5, "fault": {"kind": "split_utf8"}}, 5),
+        ({"tokens": 5, "fault": {"kind": "split_utf8", "bytes_per_packet": 3}}, 5),
+        ({"tokens": 5, "fault": {"kind": "close_before_head"}}, 0),
+        ({"tokens": 5, "fault": {"kind": "status", "code": 500}}, 0),
+    ],
+    ids=str,
+)
+async def test_tokens_sent_is_exact_however_a_stream_ends(
+    ask: Ask, simulator: SimulatorServer, script: dict[str, Any], sent: int
+) -> None:
+    await ask(script)
+    record = simulator.records.all()[0]
+    assert (record.tokens_sent, simulator.records.summary().tokens_sent) == (sent, sent)
+
+
+async def test_a_blocking_answer_sends_all_its_tokens_at_once(ask: Ask, simulator: SimulatorServer) -> None:
+    await ask({"tokens": 5}, stream=False, n=2)
+    assert simulator.records.all()[0].tokens_sent == 10
+
+
+@pytest.mark.parametrize(("at", "last"), [(0, b"200 OK"), (1, b'"content":"a"'), (3, b'"content":" c"')])
+async def test_tokens_sent_is_exact_when_a_client_leaves(
+    simulator: SimulatorServer, body_of: Body, at: int, last: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
+    writer.write(chat(body_of({"text": "a b c d e", "fault": {"kind": "silence", "at": at}})))
+    await reader.readuntil(last)
+    writer.close()
+    await until(lambda: simulator.records.all()[0].outcome == "client_closed")
+    assert simulator.records.all()[0].tokens_sent == at
+
+
 async def test_the_summary_counts(ask: Ask) -> None:
     await ask({"tokens": 2})
     await ask({"tokens": 2, "fault": {"kind": "rst", "at": 1}})

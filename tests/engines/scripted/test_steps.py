@@ -54,6 +54,47 @@ def test_a_stream_in_order() -> None:
     assert usage["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
 
+CONTINUOUS = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def usage(completion_tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": 1, "completion_tokens": completion_tokens, "total_tokens": 1 + completion_tokens}
+
+
+def test_continuous_usage_is_in_every_chunk() -> None:
+    found = [chunk["usage"] for chunk in chunks({"tokens": 3}, stream_options=CONTINUOUS)]
+    assert found == [usage(count) for count in (0, 1, 2, 3, 3, 3)], "role, deltas, finish, sum"
+
+
+def test_continuous_usage_tells_of_its_own_choice_and_the_last_of_all() -> None:
+    *with_choice, last = chunks({"tokens": 2, "n": 2}, stream_options=CONTINUOUS)
+    found = [(chunk["choices"][0]["index"], chunk["usage"]["completion_tokens"]) for chunk in with_choice]
+    assert found == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (0, 2), (1, 2)]
+    assert (last["choices"], last["usage"]) == ([], usage(4))
+
+
+@pytest.mark.parametrize(
+    ("simulate", "options"),
+    [
+        ({}, {"continuous_usage_stats": True}),
+        ({"usage": "never"}, CONTINUOUS),
+        ({}, {"include_usage": True, "continuous_usage_stats": False}),
+    ],
+)
+def test_continuous_usage_needs_an_engine_and_a_request_with_usage(simulate: Any, options: Any) -> None:
+    found = [
+        chunk["choices"] for chunk in chunks({"tokens": 2, **simulate}, stream_options=options) if "usage" in chunk
+    ]
+    assert found == ([[]] if options == {"include_usage": True, "continuous_usage_stats": False} else [])
+
+
+@pytest.mark.parametrize("kind", ["repeat_text", "burst", "huge_event", "malformed_json"])
+def test_usage_does_not_know_what_a_fault_adds(kind: str) -> None:
+    made = steps({"tokens": 3, "fault": {"kind": kind, "at": 1}}, stream_options={"include_usage": True})
+    last = [step for step in made if isinstance(step, Chunk)][-1]
+    assert json.loads(last.data)["usage"] == usage(3)
+
+
 def test_tokens_are_due_on_a_grid() -> None:
     assert token_dues({"ttft_ms": 100, "itl_ms": 20, "tokens": 4}) == [100, 120, 140, 160]
     assert steps({"ttft_ms": 100, "tokens": 1})[0] == Head(0)

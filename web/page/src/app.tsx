@@ -48,7 +48,11 @@ function View(): JSX.Element | null {
     case "chat":
       return <ChatView key={route.conversationId} conversationId={route.conversationId} />;
     case "streams":
-      return <LazyStreams streamId={route.streamId} />;
+      return <Lazy key="streams" load={loadStreams} props={{ streamId: route.streamId }} />;
+    case "usage":
+      return <Lazy key="usage" load={loadUsage} props={{}} />;
+    case "keys":
+      return <Lazy key="keys" load={loadKeys} props={{}} />;
   }
 }
 
@@ -62,20 +66,28 @@ function Home({ newest }: { newest: string | undefined }): JSX.Element | null {
   return newest === undefined ? <ChatView conversationId={fresh} /> : null;
 }
 
-type StreamsComponent = ComponentType<{ streamId: string | null }>;
+// These views are pages of their own: their code comes when they are first looked at.
+const loadStreams = () => import("./streams/index.ts").then((module) => module.StreamsView);
+const loadUsage = () => import("./usage/index.ts").then((module) => module.UsageView);
+const loadKeys = () => import("./keys/index.ts").then((module) => module.KeysView);
 
-/** The streams are a page of their own: their code comes when they are first looked at. */
-function LazyStreams({ streamId }: { streamId: string | null }): JSX.Element {
-  const [View, setView] = useState<StreamsComponent | null>(null);
+interface LazyProps<Props> {
+  /** Must be the same function as long as it is shown. */
+  readonly load: () => Promise<ComponentType<Props>>;
+  readonly props: Props;
+}
+
+function Lazy<Props extends object>({ load, props }: LazyProps<Props>): JSX.Element {
+  const [View, setView] = useState<ComponentType<Props> | null>(null);
   const [hasFailed, setFailed] = useState(false);
   useEffect(() => {
-    import("./streams/index.ts").then(
-      (module) => setView(() => module.StreamsView),
+    load().then(
+      (loaded) => setView(() => loaded),
       () => setFailed(true),
     );
-  }, []);
+  }, [load]);
   if (hasFailed) return <p class="load-error">This part of the page could not be loaded. Reload to try again.</p>;
-  return View === null ? <p class="load-wait">Loading…</p> : <View streamId={streamId} />;
+  return View === null ? <p class="load-wait">Loading…</p> : <View {...props} />;
 }
 
 function useCloseOnEscape(): void {

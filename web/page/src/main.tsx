@@ -54,9 +54,7 @@ function compose(settings: Settings, library: Library, tabs: ReturnType<typeof o
     endpoint: STREAM_CONFIG.endpoint,
     save: (record) => library.saveAnswer(record),
     onEnd: (answer) => chat.ended(answer),
-    onUnauthorized: () => {
-      key.isWanted.value = true;
-    },
+    onUnauthorized: () => key.refused(key.value),
     onLost: () => void relay.check(),
     record: (streamId) => relay.stream(streamId),
     after,
@@ -102,15 +100,20 @@ function listen({ relay, runs, chat, router, library }: Services, tabs: ReturnTy
   let wasAway = false;
   effect(() => {
     const { state } = relay.reach.value;
-    if (state === "unreachable" || state === "offline") wasAway = true;
-    if (state !== "reachable" || !wasAway) return;
+    const models = relay.models.value;
+    const wantsKey = models.state === "failed" && models.wantsKey;
+    // Without a key it is as good as away.
+    if (state === "unreachable" || state === "offline" || wantsKey) wasAway = true;
+    if (state !== "reachable" || wantsKey || !wasAway) return;
     wasAway = false;
     chat.relayIsBack();
   });
 }
 
+const TITLES: Readonly<Record<string, string>> = { streams: "Streams", usage: "Usage", keys: "Keys" };
+
 function titleFor(route: Route, conversations: readonly ConversationRecord[]): string {
-  if (route.view === "streams") return "Streams - Headrace";
+  if (route.view in TITLES) return `${TITLES[route.view]} - Headrace`;
   const title = route.view === "chat" ? conversations.find(({ id }) => id === route.conversationId)?.title : undefined;
   return title === undefined ? "Headrace" : `${title} - Headrace`;
 }

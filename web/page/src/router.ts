@@ -7,7 +7,9 @@ import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 export type Route =
   | { readonly view: "home" }
   | { readonly view: "chat"; readonly conversationId: string }
-  | { readonly view: "streams"; readonly streamId: string | null };
+  | { readonly view: "streams"; readonly streamId: string | null }
+  | { readonly view: "usage" }
+  | { readonly view: "keys" };
 
 /** The ids of conversations and streams that an address may hold. */
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
@@ -17,6 +19,7 @@ export function parseRoute(hash: string): Route {
   const [, view, id, ...more] = hash.replace(/^#/, "").split("/");
   if (more.length > 0) return { view: "home" };
   if (view === "streams" && !id) return { view: "streams", streamId: null };
+  if ((view === "usage" || view === "keys") && !id) return { view };
   if (!id || !ID.test(id)) return { view: "home" };
   if (view === "streams") return { view: "streams", streamId: id };
   return view === "c" ? { view: "chat", conversationId: id } : { view: "home" };
@@ -31,6 +34,9 @@ export function formatRoute(route: Route): string {
       return `#/c/${route.conversationId}`;
     case "streams":
       return route.streamId === null ? "#/streams" : `#/streams/${route.streamId}`;
+    case "usage":
+    case "keys":
+      return `#/${route.view}`;
   }
 }
 

@@ -53,7 +53,7 @@ const PLAIN = {
 /** Ends that lose something; what was kept is said behind them. */
 const CUT = {
   slow_client: "Stopped, because this client took nothing for too long",
-  budget: "Stopped, because the token budget is used up",
+  budget: "Stopped, because the budget is used up",
   upstream_rejected: "The engine refused",
   upstream_unreachable: "The engine could not be reached",
   first_token_timeout: "The engine sent no first token in time",
@@ -77,8 +77,16 @@ const UNTOLD = {
   stream_gone: "The relay no longer has all of this stream",
 } as const;
 
+/** What the relay refuses for the caller's own sake; its message says more. */
+const REFUSED = {
+  invalid_api_key: "The relay asks for an API key",
+  admin_required: "Only an admin's key may do this",
+  rate_limit_exceeded: "The rate limit is reached",
+  insufficient_quota: "The budget is used up",
+} as const;
+
 /** Every cause this table has words for. */
-export const CAUSES: readonly string[] = [PLAIN, CUT, UNTOLD].flatMap((table) => Object.keys(table));
+export const CAUSES: readonly string[] = [PLAIN, CUT, UNTOLD, REFUSED].flatMap((table) => Object.keys(table));
 
 /** Return how it stands or how it ended, in plain words: `"The engine fell silent for 30 s: 212 tokens kept"`. */
 export function say(standing: Standing): string {
@@ -107,7 +115,7 @@ export function countTokens(tokens: number): string {
 }
 
 function cutOf({ state, cause, message }: Standing): string {
-  const words = lookUp(CUT, cause) ?? lookUp(UNTOLD, cause);
+  const words = lookUp(CUT, cause) ?? lookUp(UNTOLD, cause) ?? lookUp(REFUSED, cause);
   if (words === null) return state === "cancelled" ? "Stopped" : "The answer was cut short";
   return cause === "upstream_stalled" ? `${words}${silenceOf(message)}` : words;
 }
@@ -123,15 +131,31 @@ function keptOf(tokens: number | null | undefined): string {
 }
 
 function reasonOf({ cause, message }: Standing): string {
+  const refused = lookUp(REFUSED, cause);
+  if (refused !== null)
+    return lowered(refused) + (message ? `. ${message.charAt(0).toUpperCase()}${message.slice(1)}` : "");
   // Before anything came there was no connection to lose.
   const untold = cause === "connection_lost" ? UNTOLD.lost_error : lookUp(UNTOLD, cause);
   if (untold === null && message) return message;
-  const words = untold ?? lookUp(CUT, cause) ?? "The relay does not say why";
+  return lowered(untold ?? lookUp(CUT, cause) ?? "The relay does not say why");
+}
+
+function lowered(words: string): string {
   return words.charAt(0).toLowerCase() + words.slice(1);
 }
 
+/** A budget comes back after hours, which nobody counts in seconds. */
+const WAIT_UNITS: readonly (readonly [seconds: number, unit: string])[] = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+];
+
 function waitOf({ retryAfterMs }: Standing): string {
-  return retryAfterMs ? ` (try again in ${Math.ceil(retryAfterMs / 1000)} s)` : "";
+  if (!retryAfterMs) return "";
+  const seconds = Math.ceil(retryAfterMs / 1000);
+  const [size, unit] = WAIT_UNITS.find(([least]) => seconds > 2 * least) ?? [1, "s"];
+  return ` (try again in ${Math.ceil(seconds / size)} ${unit})`;
 }
 
 function lookUp(table: Readonly<Record<string, string>>, key: string | null | undefined): string | null {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { figuresOf } from "../src/chat/figures.ts";
+import { billLines, figuresOf } from "../src/chat/figures.ts";
 import { newId } from "../src/chat/ids.ts";
-import { NO_FACTS } from "../src/store/types.ts";
+import { type AnswerBill, NO_FACTS } from "../src/store/types.ts";
 
 test("only what is known is said", () => {
   expect(figuresOf(NO_FACTS)).toEqual([]);
@@ -21,6 +21,39 @@ test.each([
   [0.00000012, "$0.00000012"],
 ])("a cost of %d is %s", (cost, words) => {
   expect(figuresOf({ ...NO_FACTS, cost })).toEqual([words]);
+});
+
+const BILL: AnswerBill = {
+  usd: 0.0035,
+  isEstimated: false,
+  rule: null,
+  promptTokens: 40,
+  cachedTokens: 0,
+  completionTokens: 312,
+  generatedTokens: 312,
+  deliveredTokens: 312,
+};
+
+test("what the relay charges stands before what the engine says, and an estimate is about", () => {
+  expect(figuresOf({ ...NO_FACTS, cost: 9, bill: BILL })).toEqual(["$0.0035"]);
+  expect(figuresOf({ ...NO_FACTS, bill: { ...BILL, isEstimated: true } })).toEqual(["about $0.0035"]);
+  expect(figuresOf({ ...NO_FACTS, bill: { ...BILL, usd: null } })).toEqual([]);
+});
+
+test("a bill says of what it is made", () => {
+  expect(billLines(BILL)).toEqual([
+    ["Cost", "$0.0035"],
+    ["Billed", "40 tokens in, 312 out, as the engine counted"],
+    ["Generated", "312 tokens"],
+    ["Delivered", "312 tokens"],
+  ]);
+  const cut = { ...BILL, usd: null, isEstimated: true, rule: "delivered", cachedTokens: 30, generatedTokens: null };
+  expect(billLines(cut)).toEqual([
+    ["Cost", "no price known"],
+    ["Charged for", "what was delivered of it"],
+    ["Billed", "40 tokens in (30 cached), 312 out, estimated by the relay"],
+    ["Delivered", "312 tokens"],
+  ]);
 });
 
 test.each([

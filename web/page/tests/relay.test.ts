@@ -30,6 +30,24 @@ function relay(replies: Reply[]) {
 
 const MODELS = { status: 200, body: { object: "list", data: [{ id: "one" }, { id: 7 }, null, { id: "two" }] } };
 
+const ME = {
+  status: 200,
+  body: {
+    object: "caller",
+    owner: "search",
+    role: "member",
+    key_id: "key_1",
+    name: "laptop",
+    keys_required: true,
+    models: null,
+    tags: {},
+    limits: {},
+    budget: { day_usd: "10" },
+    spent: { day_usd: "3.4", month_usd: "20.100000001" },
+    expires_at: null,
+  },
+};
+
 describe("the relay", () => {
   test("that answers is reachable and has models", async () => {
     const { relay: it } = relay([MODELS]);
@@ -67,9 +85,50 @@ describe("the relay", () => {
     expect(it.models.value).toMatchObject({ state: "failed", wantsKey: true });
     key.set("secret");
     await it.check();
-    expect(asked.map(({ headers }) => headers)).toEqual([{}, { Authorization: "Bearer secret" }]);
+    const ofModels = asked.filter(({ url }) => url === "/v1/models");
+    expect(ofModels.map(({ headers }) => headers)).toEqual([{}, { Authorization: "Bearer secret" }]);
     expect(asked.some(({ url }) => url.includes("secret"))).toBe(false);
     expect(it.models.value.state).toBe("ready");
+  });
+
+  test("says who we are to it, and what we have spent", async () => {
+    const { relay: it, asked } = relay([MODELS, ME]);
+    await it.check();
+    expect(asked.map(({ url }) => url)).toEqual(["/v1/models", "/v1/me"]);
+    expect(it.caller.value).toEqual({
+      owner: "search",
+      role: "member",
+      keyId: "key_1",
+      keyName: "laptop",
+      keysRequired: true,
+      budget: { day: 10, month: null },
+      spent: { day: 3.4, month: 20.100000001 },
+      expiresAt: null,
+    });
+  });
+
+  test("that refuses the key takes us for nobody any more, and asks for a key once", async () => {
+    const { relay: it, key } = relay([MODELS, ME, { status: 401, body: null }, { status: 401, body: null }]);
+    await it.check();
+    await it.check();
+    expect([it.caller.value, key.isWanted.value]).toEqual([null, true]);
+    key.dismiss();
+    await it.check();
+    expect(key.isWanted.value).toBe(false);
+  });
+
+  test("that tells of another key's owner late is not believed", async () => {
+    const { relay: it, key } = relay([ME]);
+    const asking = it.identify();
+    key.set("hr_other");
+    await asking;
+    expect(it.caller.value).toBeNull();
+  });
+
+  test("that is older than keys has no word for who we are", async () => {
+    const { relay: it } = relay([MODELS, { status: 404, body: { error: {} } }]);
+    await it.check();
+    expect(it.caller.value).toBeNull();
   });
 
   test("that has no models says why", async () => {
@@ -101,6 +160,20 @@ describe("figures", () => {
       usage: { completion_tokens: 21, cost: 0.002 },
     };
     expect(factsOf(record)).toEqual({ tokens: 21, ttftMs: 500, tokensPerSecond: 10, cost: 0.002 });
+  });
+
+  test("of a record include its bill", () => {
+    const cost = { usd: null, basis: "estimated", rule: "delivered", prompt_tokens: 4, cached_tokens: 0 };
+    expect(factsOf({ cost, generated_tokens: 9, delivered_tokens: 7 }).bill).toEqual({
+      usd: null,
+      isEstimated: true,
+      rule: "delivered",
+      promptTokens: 4,
+      cachedTokens: 0,
+      completionTokens: null,
+      generatedTokens: 9,
+      deliveredTokens: 7,
+    });
   });
 
   test("that are not there are null", () => {

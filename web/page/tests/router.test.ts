@@ -7,17 +7,27 @@ describe("an address", () => {
     { view: "chat", conversationId: "a_B-9" },
     { view: "streams", streamId: null },
     { view: "streams", streamId: "strm_8Xk" },
+    { view: "usage" },
+    { view: "keys" },
   ];
   test.each(routes)("is read back as it was written: %o", (route) => {
     expect(parseRoute(formatRoute(route))).toEqual(route);
   });
 
-  test.each(["", "#", "#/", "#/c", "#/c/", "#/c/a/b", "#/c/%3Cb%3E", "#/elsewhere/1", `#/c/${"x".repeat(65)}`])(
-    "that is none of ours leads home: %s",
-    (hash) => {
-      expect(parseRoute(hash)).toEqual({ view: "home" });
-    },
-  );
+  test.each([
+    "",
+    "#",
+    "#/",
+    "#/c",
+    "#/c/",
+    "#/c/a/b",
+    "#/c/%3Cb%3E",
+    "#/elsewhere/1",
+    "#/usage/1",
+    `#/c/${"x".repeat(65)}`,
+  ])("that is none of ours leads home: %s", (hash) => {
+    expect(parseRoute(hash)).toEqual({ view: "home" });
+  });
 });
 
 /** A window of which only the address works. */

@@ -112,6 +112,35 @@ describe("an answer that is asked for", () => {
     expect(it.busy.value.size).toBe(7);
   });
 
+  test("learns from the relay what it cost, and once more where that was estimated", async () => {
+    const records = [
+      { cost: { usd: "0.002", basis: "estimated" }, generated_tokens: 7, delivered_tokens: 7 },
+      { cost: { usd: "0.001", basis: "reported" }, generated_tokens: 7, delivered_tokens: 5 },
+    ];
+    const { runs: it, client, timers, saved } = runs({ record: async () => records.shift() ?? null });
+    const asked = new Answer(answer("a"));
+    it.start(asked, PAYLOAD);
+    client.last.say("Because");
+    client.last.end(COMPLETE, { usage: { completion_tokens: 7 } });
+    await settle();
+    expect(asked.facts.value.bill).toMatchObject({ usd: 0.002, isEstimated: true });
+    timers.fire();
+    await settle();
+    expect(asked.facts.value.bill).toMatchObject({ usd: 0.001, isEstimated: false, deliveredTokens: 5 });
+    expect(asked.facts.value.ttftMs).toBe(400);
+    expect(saved.at(-1)?.facts.bill?.usd).toBe(0.001);
+    expect(timers.waits).toHaveLength(0);
+  });
+
+  test("that was refused for want of a key is no answer", async () => {
+    const { runs: it, client } = runs();
+    const asked = new Answer(answer("a"));
+    it.start(asked, PAYLOAD);
+    client.last.end({ state: "failed", cause: "invalid_api_key", message: "no", status: 401, retryAfterMs: null });
+    await settle();
+    expect(asked.status.value.state).toBe("failed");
+  });
+
   test("says so when a key is wanted, or the relay lost", async () => {
     const said: string[] = [];
     const { runs: it, client } = runs({ onUnauthorized: () => said.push("key"), onLost: () => said.push("lost") });
@@ -174,6 +203,17 @@ describe("an answer that is attached to", () => {
     await settle();
     expect(stored.facts.value).toEqual({ tokens: 11, ttftMs: 250, tokensPerSecond: 10, cost: null });
     expect(saved.at(-1)?.facts.tokens).toBe(11);
+  });
+
+  test("waits for a key where the relay wants one, and can go on with it", async () => {
+    const said: string[] = [];
+    const { runs: it, client } = runs({ onUnauthorized: () => said.push("key") });
+    const stored = new Answer(answer("a", { text: "Be", lastOffset: 4, status: { state: "streaming" } }));
+    it.attach(stored);
+    client.last.end({ state: "failed", cause: "invalid_api_key", message: "no", status: 401, retryAfterMs: null });
+    await settle();
+    expect(stored.status.value).toMatchObject({ state: "truncated", cause: "invalid_api_key", canResume: true });
+    expect(said).toEqual(["key"]);
   });
 
   test("resumed after an end, lets its readers begin anew", () => {

@@ -83,11 +83,39 @@ describe("a key", () => {
 
   test("that is given is wanted no longer; one that is forgotten is gone", () => {
     const key = new SessionKey(sessionStorage);
-    key.isWanted.value = true;
+    key.ask();
     key.set("secret");
     expect(key.isWanted.value).toBe(false);
     key.forget();
     expect([key.value, key.masked.value, sessionStorage.length]).toEqual([null, null, 0]);
+  });
+
+  test("is asked for once for each that is refused, however often that is said", () => {
+    const key = new SessionKey(null);
+    key.refused(null);
+    expect(key.isWanted.value).toBe(true);
+    key.dismiss();
+    key.refused(null);
+    expect(key.isWanted.value).toBe(false);
+    key.set("hr_second");
+    key.refused("hr_second");
+    expect(key.isWanted.value).toBe(true);
+  });
+
+  test("is not asked for because of an answer to an earlier one", () => {
+    const key = new SessionKey(null);
+    key.set("hr_new");
+    key.refused("hr_old");
+    key.refused(null);
+    expect(key.isWanted.value).toBe(false);
+  });
+
+  test("can be given by who said not now", () => {
+    const key = new SessionKey(null);
+    key.refused(null);
+    key.dismiss();
+    key.ask();
+    expect(key.isWanted.value).toBe(true);
   });
 
   test("an empty one is none", () => {

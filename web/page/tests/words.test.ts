@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import protocol from "../../../docs/wire-protocol.md?raw";
+import errors from "../../../src/headrace/errors.py?raw";
 import states from "../../../src/headrace/stream/state.py?raw";
 import outcome from "../../../src/headrace/types/outcome.py?raw";
 import { CAUSES, countTokens, hasStream, labelOf, say } from "../src/words.ts";
@@ -26,7 +27,10 @@ describe("the table", () => {
 
   test("knows no cause that nobody sends", () => {
     const own = ["connection_lost", "lost_error", "detached", "protocol_error", "stream_not_found", "stream_gone"];
-    expect([...CAUSES].sort()).toEqual([...relayCauses(), ...own].sort());
+    const refusals = [...errors.matchAll(/^ {4}code = "([a-z_]+)"/gm)].map((match) => match[1]);
+    const refused = ["invalid_api_key", "admin_required", "rate_limit_exceeded", "insufficient_quota"];
+    expect(refusals).toEqual(expect.arrayContaining(refused));
+    expect([...CAUSES].sort()).toEqual([...relayCauses(), ...own, ...refused].sort());
   });
 
   test("tells all causes of one state apart", () => {
@@ -60,6 +64,19 @@ describe("what is said", () => {
     [{ state: "failed", cause: "lost_error", message: "ECONN" }, "No answer: the relay could not be reached"],
     [{ state: "failed", cause: "upstream_unreachable" }, "No answer: the engine could not be reached"],
     [{ state: "failed", cause: "x", message: "busy", retryAfterMs: 1500 }, "No answer: busy (try again in 2 s)"],
+    [{ state: "failed", cause: "insufficient_quota" }, "No answer: the budget is used up"],
+    [
+      { state: "failed", cause: "insufficient_quota", message: "$5 a day are spent.", retryAfterMs: 40_000_000 },
+      "No answer: the budget is used up. $5 a day are spent. (try again in 12 h)",
+    ],
+    [
+      { state: "failed", cause: "rate_limit_exceeded", message: "3 requests a minute", retryAfterMs: 200_000 },
+      "No answer: the rate limit is reached. 3 requests a minute (try again in 4 min)",
+    ],
+    [{ state: "failed", cause: "admin_required" }, "No answer: only an admin's key may do this"],
+    [{ state: "failed", cause: "invalid_api_key" }, "No answer: the relay asks for an API key"],
+    [{ state: "truncated", cause: "invalid_api_key", tokens: 3 }, "The relay asks for an API key: 3 tokens kept"],
+    [{ state: "cancelled", cause: "budget", tokens: 40 }, "Stopped, because the budget is used up: 40 tokens kept"],
     [{ state: "failed", cause: "toString" }, "No answer: the relay does not say why"],
     [{ state: "truncated", cause: "news", tokens: 0 }, "The answer was cut short: 0 tokens kept"],
   ];
@@ -71,6 +88,7 @@ describe("what is said", () => {
     expect(hasStream({ state: "failed", cause: "upstream_rejected" })).toBe(true);
     expect(hasStream({ state: "truncated", cause: "connection_lost" })).toBe(true);
     expect(hasStream({ state: "failed", cause: "lost_error" })).toBe(false);
+    expect(hasStream({ state: "failed", cause: "insufficient_quota" })).toBe(false);
     expect(hasStream({ state: "failed", cause: "invalid_request" })).toBe(false);
     expect(hasStream({ state: "truncated", cause: "stream_not_found" })).toBe(false);
   });

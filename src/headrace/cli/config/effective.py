@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec import inspect
-
 from headrace.settings import Settings, load_settings
+from headrace.settings.hidden import without_secrets
+from headrace.settings.items import Item, items
 from headrace.settings.reader import read
 from headrace.settings.sources import environ_source, file_source
-
-HIDDEN = "***"
-
-_SECRET = re.compile(r"(^|_)(key|secret|token|password)$")
-_PLACES = frozenset({"tls_key"})
-"""Settings that sound like a secret and say where one is."""
-# All between the slashes and the last @: a password may hold an @ itself, though it should not.
-_USER_INFO = re.compile(r"//.*@")
-_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:key|secret|token|password)[^=&#]*=)[^&#]*", re.IGNORECASE)
+from headrace.settings.toml import toml_path
 
 
 @dataclass(frozen=True)
@@ -30,11 +20,12 @@ class Setting:
     """One setting, fit to be shown."""
 
     section: str
+    """As it stands between the brackets of TOML: ``models."gpt-4.1".limits``."""
     key: str
     value: Any
     """Without secrets; see ``is_hidden``."""
     unit: str | None
-    """``seconds`` or ``bytes``."""
+    """``seconds``, ``bytes`` or ``dollars``."""
     source: str
     """``default``, ``file`` or ``environment``."""
     is_hidden: bool = False
@@ -51,42 +42,25 @@ def effective(environ: Mapping[str, str], file: Path | None) -> tuple[Settings, 
     given = {"environment": read(environ_source(environ), Settings)}
     if file is not None:
         given["file"] = read(file_source(file), Settings)
-    return settings, list(_all(settings, given))
+    return settings, [_setting(item, given) for item in items(settings)]
 
 
-def _all(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> Iterator[Setting]:
-    for section in msgspec.structs.fields(Settings):
-        values = getattr(settings, section.name)
-        for field in msgspec.structs.fields(type(values)):
-            sources = [name for name, tree in given.items() if field.name in tree.get(section.name, {})]
-            value = getattr(values, field.name)
-            shown = _without_secrets(field.encode_name, value)
-            yield Setting(
-                section=section.encode_name,
-                key=field.encode_name,
-                value=shown,
-                unit=_unit(field.type),
-                source=sources[0] if sources else "default",
-                is_hidden=shown != value,
-            )
+def _setting(item: Item, given: Mapping[str, Mapping[str, Any]]) -> Setting:
+    *section, key = item.path
+    shown = without_secrets(key, item.value)
+    return Setting(
+        section=toml_path(section),
+        key=key,
+        value=shown,
+        unit=item.unit,
+        source=next((name for name, tree in given.items() if _is_given(tree, item.fields)), "default"),
+        is_hidden=shown != item.value,
+    )
 
 
-def _without_secrets(key: str, value: Any) -> Any:
-    """Return a value as it may be shown."""
-    if isinstance(value, tuple):
-        return tuple(_without_secrets(key, part) for part in value)
-    if not isinstance(value, str):
-        return value
-    if _SECRET.search(key) is not None and key not in _PLACES:
-        return HIDDEN
-    if value.startswith("sqlite:"):
-        # A path: nobody logs in to a file.
-        return value
-    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _USER_INFO.sub(f"//{HIDDEN}@", value))
-
-
-def _unit(kind: Any) -> str | None:
-    info = inspect.type_info(kind)
-    options = info.types if isinstance(info, inspect.UnionType) else (info,)
-    units = [option.extra["unit"] for option in options if isinstance(option, inspect.Metadata) and option.extra]
-    return units[0] if units else None
+def _is_given(values: Any, fields: tuple[str, ...]) -> bool:
+    for field in fields:
+        if not isinstance(values, Mapping) or field not in values:
+            return False
+        values = values[field]
+    return True

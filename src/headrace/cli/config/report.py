@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from headrace.engines.embedded import MODEL_NAME
 from headrace.engines.openai.url import BaseURL
 from headrace.errors import SettingsError
 from headrace.settings import Settings
+from headrace.settings.checks import is_exposed
+from headrace.settings.toml import plain
 from headrace.stores.url import open_stores
 
 
@@ -37,6 +40,9 @@ def report_check(file: Path | None) -> None:
         f"  store       {one_line(shown['store.url'])}",
         f"  settings    {given or 'all as by default'}",
     ]
+    if is_exposed(settings):
+        # Whether there are any is not looked up: a relay may be serving the store.
+        lines.insert(2, "              needs a client key in the store (headrace keys create), or server.insecure")
     sys.stdout.write("".join(line + "\n" for line in lines))
 
 
@@ -76,6 +82,8 @@ def _check_places(settings: Settings) -> None:
 def _as_json(settings: list[Setting]) -> dict[str, dict[str, Any]]:
     sections: dict[str, dict[str, Any]] = {}
     for setting in settings:
-        told = {"value": setting.value, "source": setting.source}
+        # Money is text, as in all JSON of the relay: programs read numbers as floats.
+        value = plain(setting.value) if isinstance(setting.value, Decimal) else setting.value
+        told = {"value": value, "source": setting.source}
         sections.setdefault(setting.section, {})[setting.key] = told
     return sections

@@ -13,6 +13,7 @@ from headrace.cli.untrusted import one_line
 HEADINGS = ("ID", "STATE", "MODEL", "AGE", "TOKENS")
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_NOTHING: tuple[object, ...] = (None, "", {})
 _TIMES = frozenset({"created_at", "first_content_at", "ended_at"})
 
 Stream = Mapping[str, Any]
@@ -33,7 +34,7 @@ def table(streams: Sequence[Stream], *, now: float) -> list[str]:
 
 def details(stream: Stream) -> list[str]:
     """Return one line for each field that says something."""
-    shown = {key: _shown(key, value) for key, value in stream.items() if value is not None and key != "object"}
+    shown = {key: _shown(key, value) for key, value in stream.items() if value not in _NOTHING and key != "object"}
     width = max((len(one_line(key)) for key in shown), default=0)
     return [f"{_padded(one_line(key), width)}  {value}" for key, value in shown.items()]
 

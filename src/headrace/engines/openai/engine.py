@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
 from headrace.engines.openai.connector import Connector
 from headrace.engines.openai.dialler import Dialler
 from headrace.engines.openai.generation import OpenAIGeneration
+from headrace.engines.openai.keys import KeyRing, UpstreamKey
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.models import fetch_models
+from headrace.engines.openai.refused import RefusedGeneration
+from headrace.engines.openai.rejection import no_key
 from headrace.engines.openai.request import RequestEncoder
 from headrace.engines.openai.url import BaseURL
-from headrace.types.engine import Capabilities, EngineRequest
+from headrace.types.engine import Capabilities, EngineRequest, Generation
 
 _DEFAULT_CAPABILITIES = Capabilities()
 
@@ -26,6 +30,7 @@ class OpenAIEngine:
         base_url: str,
         *,
         api_key: str | None = None,
+        keys: KeyRing | None = None,
         models: Sequence[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         capabilities: Capabilities = _DEFAULT_CAPABILITIES,
@@ -41,7 +46,8 @@ class OpenAIEngine:
 
         Args:
             base_url: ``http`` or ``https`` URL up to and including what stands in front of ``/chat/completions``.
-            api_key: Sent as bearer token; None sends none. Never shown.
+            api_key: Sent as bearer token. Never shown. None, and no ``keys``, sends none.
+            keys: Several of them, instead of ``api_key``; the owner may replace them at any time.
             models: What ``models`` returns; None asks the engine.
             ssl_context: How to verify an ``https`` engine; None for the system's authorities.
             capabilities: What policies may expect of it.
@@ -55,9 +61,13 @@ class OpenAIEngine:
 
         Raises:
             SettingsError: The URL or the key cannot be used.
+            ValueError: Both ``api_key`` and ``keys`` are given.
         """
+        if api_key is not None and keys is not None:
+            raise ValueError("api_key and keys exclude each other")
         address = BaseURL.parse(base_url)
-        self._api_key = api_key
+        alone = () if api_key is None else (UpstreamKey("api_key", api_key),)
+        self._keys = KeyRing(alone, clock=time.monotonic) if keys is None else keys
         self._models = models
         self._limits = Limits(
             connect_timeout_s=connect_timeout_s,
@@ -69,7 +79,7 @@ class OpenAIEngine:
             idle_connection_s=idle_connection_s,
         )
         self._capabilities = capabilities
-        self._encoder = RequestEncoder(address, api_key=api_key)
+        self._encoder = RequestEncoder(address)
         self._dialler = Dialler(address, timeout_s=connect_timeout_s, ssl_context=ssl_context)
         self._connector = Connector(self._dialler, self._limits)
         self._live: set[OpenAIGeneration] = set()
@@ -101,6 +111,11 @@ class OpenAIEngine:
         """Connections that wait for a request."""
         return self._connector.idle
 
+    @property
+    def keys(self) -> KeyRing:
+        """The keys, with their states."""
+        return self._keys
+
     def active(self) -> int:
         return len(self._live)
 
@@ -112,21 +127,26 @@ class OpenAIEngine:
         """
         if self._models is not None:
             return self._models
-        return await fetch_models(self._dialler, self._encoder, self._limits, api_key=self._api_key)
+        return await fetch_models(self._dialler, self._encoder, self._limits, keys=self._keys)
 
-    def start(self, request: EngineRequest, on_ready: Callable[[], None]) -> OpenAIGeneration:
+    def start(self, request: EngineRequest, on_ready: Callable[[], None]) -> Generation:
         """Send a request and return at once; see ``Engine.start``.
+
+        When no key can be used now, nothing is sent: the generation has its end already.
 
         Raises:
             ClientRequestError: A header cannot be sent; nothing was started.
         """
-        head = self._encoder.head(request.endpoint, request.headers, len(request.body))
+        head = self._encoder.head(request.endpoint, request.headers, len(request.body), is_keyed=len(self._keys) > 0)
+        lease = self._keys.take()
+        if lease is None:
+            return RefusedGeneration(no_key(self._keys.rest_s()), on_ready, loop=self._connector.loop)
         generation = OpenAIGeneration(
             (head, request.body),
             on_ready,
             connector=self._connector,
             limits=self._limits,
-            api_key=self._api_key,
+            lease=lease,
             on_over=self._live.discard,
         )
         self._live.add(generation)

@@ -3,8 +3,9 @@
 ::
 
     DIALLING ──connected──► WAITING ──200, events──► STREAMING ──[DONE], end of body──► OVER
-        ▲                    │  │                        └────────cut, broken──────────► OVER
-        └─pooled one dead────┘  └──error status──► REJECTED ──body, limit, time────────► OVER
+      ▲  ▲                   │  │                        └────────cut, broken──────────► OVER
+      │  └──pooled one dead──┘  └──error status──► REJECTED ──body, limit, time────────► OVER
+      └──────────another key: 401, 403, 429───────────┘
 
 Only ``read`` receives from the connection, so it decides alone when chunks and ``end`` appear; the body of an error
 response is the exception: nobody wants its pieces, so the event loop reads it whatever the tick does.
@@ -20,8 +21,9 @@ from collections.abc import Callable
 
 from headrace.engines.openai.connection import Connection
 from headrace.engines.openai.connector import Connector
+from headrace.engines.openai.keys import KEY_STATUSES, Lease
 from headrace.engines.openai.limits import Limits
-from headrace.engines.openai.rejection import is_rejection, looks_like_events, not_a_stream, rejection
+from headrace.engines.openai.rejection import is_rejection, last_word, looks_like_events, not_a_stream, rejection
 from headrace.engines.openai.response import Response
 from headrace.errors import UpstreamProtocolError
 from headrace.protocol.chat import ChatStreamDecoder, ChunkTooLarge
@@ -31,6 +33,7 @@ from headrace.types.outcome import Cause
 
 # Full buffers that one ``read`` takes before it lets other streams have their turn.
 _READS_AT_ONCE = 4
+_RATE_LIMITED = 429
 _NOTHING = (b"", b"")
 
 _Fault = tuple[Cause, str]
@@ -53,7 +56,6 @@ class OpenAIGeneration:
     """A ``Generation`` over HTTP. See the interface for what each method promises."""
 
     __slots__ = (
-        "_api_key",
         "_connection",
         "_connector",
         "_decoder",
@@ -62,6 +64,8 @@ class OpenAIGeneration:
         "_has_answered",
         "_is_reused",
         "_is_saturated",
+        "_lease",
+        "_limited",
         "_limits",
         "_on_over",
         "_on_ready",
@@ -79,24 +83,25 @@ class OpenAIGeneration:
         *,
         connector: Connector,
         limits: Limits,
-        api_key: str | None,
+        lease: Lease,
         on_over: Callable[[OpenAIGeneration], None],
     ) -> None:
         """Send the request over an idle connection at once, or begin to dial.
 
         Args:
-            request: Head and body, kept until the engine answers.
+            request: Head without its last lines, which the key decides, and body; kept until the engine answers.
             on_ready: See ``Generation.watch``; never called from in here.
             connector: Where connections come from and go to.
             limits: What bounds the answer.
-            api_key: Kept out of messages.
+            lease: The key; released when this generation is over.
             on_over: Called once when this generation holds nothing any more.
         """
         self._request = request
         self._on_ready: Callable[[], None] | None = on_ready
         self._connector = connector
         self._limits = limits
-        self._api_key = api_key
+        self._lease = lease
+        self._limited: EngineEnd | None = None
         self._on_over = on_over
         self._end: EngineEnd | None = None
         self._decoder: ChatStreamDecoder | None = None
@@ -104,14 +109,13 @@ class OpenAIGeneration:
         self._timer: asyncio.TimerHandle | None = None
         self._reasons = bytearray()
         self._is_saturated = False
-        self._has_answered = False
         self._connection: Connection | None = None
-        idle = connector.take_idle()
-        self._is_reused = idle is not None
-        if idle is None:
-            self._dial()
-        else:
-            self._send(idle)
+        self._ask()
+
+    @property
+    def key_name(self) -> str:
+        """The reference of the key that serves, or served; empty when the engine wants none."""
+        return self._lease.name
 
     @property
     def is_accepted(self) -> bool:
@@ -173,6 +177,16 @@ class OpenAIGeneration:
 
     # Before the answer.
 
+    def _ask(self) -> None:
+        """Send the request over an idle connection at once, or begin to dial."""
+        self._has_answered = False
+        idle = self._connector.take_idle()
+        self._is_reused = idle is not None
+        if idle is None:
+            self._dial()
+        else:
+            self._send(idle)
+
     def _dial(self) -> None:
         self._phase = _Phase.DIALLING
         self._dialling = self._connector.dial(self)
@@ -183,7 +197,8 @@ class OpenAIGeneration:
         self._response = Response(max_head_bytes=self._limits.max_head_bytes)
         if self._on_ready is not None:
             connection.watch(self._on_readable)
-        connection.send(*self._request)
+        head, body = self._request
+        connection.send(head + self._lease.head_end, body)
 
     def _redial(self, dead: Connection) -> None:
         """Start over, once: the connection had died in the pool, so the engine never worked on the request."""
@@ -256,6 +271,7 @@ class OpenAIGeneration:
             self._fail(Cause.UPSTREAM_PROTOCOL, flaw)
             return
         self._phase = _Phase.STREAMING
+        self._lease.accept()
         self._request = _NOTHING  # may be megabytes
         self._decoder = ChatStreamDecoder(
             max_event_bytes=self._limits.max_event_bytes, stops_at_malformed=self._limits.ends_at_malformed
@@ -307,7 +323,8 @@ class OpenAIGeneration:
             self._reject()
         except Exception:  # noqa: BLE001 (the loop's boundary, as above)
             self._break("handling the engine's error failed")
-        self._notify()
+        if self._end is not None:
+            self._notify()
 
     def _notify(self) -> None:
         try:
@@ -326,14 +343,23 @@ class OpenAIGeneration:
             self._connector.release(connection, self._response)
 
     def _reject(self) -> None:
-        """End with the engine's reasons."""
-        self._end = rejection(
-            self._response,
-            bytes(self._reasons[: self._limits.max_error_body_bytes]),
-            api_key=self._api_key,
-            wall_time=time.time(),
-        )
-        connection = self._leave()
+        """Ask again with another key if the answer is about the key, and end with the engine's reasons if that is no use."""
+        lease, response = self._lease, self._response
+        reasons = bytes(self._reasons[: self._limits.max_error_body_bytes])
+        end = rejection(response, reasons, secrets=lease.secrets(), wall_time=time.time())
+        if response.status == _RATE_LIMITED:
+            self._limited = end
+        if lease.move(response.status, end.retry_after_s):
+            self._hand_back(self._detach())
+            self._reasons.clear()
+            self._ask()
+            return
+        is_about_key = lease.is_keyed and response.status in KEY_STATUSES
+        self._end = last_word(end, self._limited, lease.rest_s()) if is_about_key else end
+        self._hand_back(self._leave())
+
+    def _hand_back(self, connection: Connection | None) -> None:
+        """Part with a connection on which a rejection came."""
         if connection is None:
             return
         if self._response.is_complete:
@@ -357,10 +383,16 @@ class OpenAIGeneration:
         """Let go of everything; returns the connection, which the caller closes or releases."""
         self._phase = _Phase.OVER
         self._request = _NOTHING
+        connection = self._detach()
+        self._lease.release()
+        self._on_over(self)
+        return connection
+
+    def _detach(self) -> Connection | None:
+        """Stop waiting for what the connection brings; returns it."""
         if self._timer is not None:
             self._timer.cancel()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.watch(None)
-        self._on_over(self)
         return connection

@@ -10,11 +10,13 @@ import msgspec
 
 from headrace.engines.openai.connection import Connection
 from headrace.engines.openai.dialler import Dialler
+from headrace.engines.openai.keys import KeyRing
 from headrace.engines.openai.limits import Limits
-from headrace.engines.openai.rejection import is_rejection, rejection
+from headrace.engines.openai.rejection import is_rejection, no_key, rejection
 from headrace.engines.openai.request import RequestEncoder
 from headrace.engines.openai.response import Response
 from headrace.errors import UpstreamError, UpstreamProtocolError, UpstreamRejected, UpstreamTimeout
+from headrace.types.engine import EngineEnd
 
 
 class _Model(msgspec.Struct):
@@ -25,10 +27,10 @@ class _ModelList(msgspec.Struct):
     data: list[_Model]
 
 
-async def fetch_models(
-    dialler: Dialler, encoder: RequestEncoder, limits: Limits, *, api_key: str | None
-) -> Sequence[str]:
-    """Ask the engine for its models, over a connection of its own that is closed afterwards, cancelled or not.
+async def fetch_models(dialler: Dialler, encoder: RequestEncoder, limits: Limits, *, keys: KeyRing) -> Sequence[str]:
+    """Ask the engine for its models, with one key after the other while it rejects them.
+
+    Each time over a connection of its own that is closed afterwards, cancelled or not.
 
     Returns:
         The model names in the engine's order.
@@ -36,28 +38,50 @@ async def fetch_models(
     Raises:
         UpstreamError: The engine cannot be reached (code ``upstream_unreachable``).
         UpstreamTimeout: It did not answer in time.
-        UpstreamRejected: It answered with an error status.
+        UpstreamRejected: It answered with an error status, or there is no key that can be used now.
         UpstreamProtocolError: Its answer is no list of models.
     """
+    lease = keys.take()
+    if lease is None:
+        raise _rejected(no_key(keys.rest_s()))
+    try:
+        while True:
+            response = Response(max_head_bytes=limits.max_head_bytes)
+            body = await _ask(dialler, response, encoder.models_request() + lease.head_end, limits)
+            if not is_rejection(response.status):
+                lease.accept()
+                return _names(body)
+            end = rejection(response, body, secrets=lease.secrets(), wall_time=time.time())
+            if not lease.move(response.status, end.retry_after_s):
+                raise _rejected(end)
+    finally:
+        lease.release()
+
+
+async def _ask(dialler: Dialler, response: Response, request: bytes, limits: Limits) -> bytes:
+    """Send a request, feed its response and return the body."""
     connection = await dialler.dial()
-    response = Response(max_head_bytes=limits.max_head_bytes)
     try:
         async with asyncio.timeout(limits.models_timeout_s):
-            connection.send(encoder.models_request())
-            body = await _body(connection, response, max_body_bytes=limits.max_models_body_bytes)
+            connection.send(request)
+            return await _body(connection, response, max_body_bytes=limits.max_models_body_bytes)
     except TimeoutError as error:
         raise UpstreamTimeout("The engine did not list its models in time") from error
     except OSError as error:
         raise UpstreamError("The connection to the engine broke", code="upstream_closed") from error
     finally:
         connection.close()
-    if is_rejection(response.status):
-        end = rejection(response, body, api_key=api_key, wall_time=time.time())
-        raise UpstreamRejected(end.message or "", retry_after_s=end.retry_after_s)
+
+
+def _names(body: bytes) -> list[str]:
     try:
         return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UpstreamProtocolError("The engine's list of models is not what OpenAI's API describes") from error
+
+
+def _rejected(end: EngineEnd) -> UpstreamRejected:
+    return UpstreamRejected(end.message or "", retry_after_s=end.retry_after_s)
 
 
 async def _body(connection: Connection, response: Response, *, max_body_bytes: int) -> bytes:

@@ -5,6 +5,7 @@ The engine answers    Client  Because
 ====================  ======  =================================================================
 400 404 413 422 429   same    the client's request is at fault, or its rate
 401 403               502     the relay's key is at fault; the body may repeat it and is withheld
+401 403 429           429     if no key is left to try and one will be back after its rest
 other 4xx, 5xx        502     the engine is at fault
 3xx                   502     a redirect would send the key somewhere else
 ====================  ======  =================================================================
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import email.utils
 import math
+from collections.abc import Sequence
+
+import msgspec
 
 from headrace.engines.openai.response import Response
 from headrace.protocol.errors import parse_error_body
@@ -23,6 +27,7 @@ from headrace.types.outcome import Cause
 _PASSED_ON = frozenset({400, 404, 413, 422, 429})
 _WITHHELD = frozenset({401, 403})
 _BAD_GATEWAY = 502
+_TOO_MANY_REQUESTS = 429
 # Blank lines that a body of unknown type may begin with.
 _SNIFFED_BYTES = 1024
 # A later date than a caller would wait for says nothing; it is an engine's clock that is wrong.
@@ -35,13 +40,13 @@ def is_rejection(status: int) -> bool:
     return status >= 300
 
 
-def rejection(response: Response, body: bytes, *, api_key: str | None, wall_time: float) -> EngineEnd:
+def rejection(response: Response, body: bytes, *, secrets: Sequence[str], wall_time: float) -> EngineEnd:
     """Return the end that an error response means.
 
     Args:
         response: Its head.
         body: Its body, possibly cut off.
-        api_key: Removed wherever the engine repeats it.
+        secrets: Removed wherever the engine repeats them; those that contain others come first.
         wall_time: Unix time now, in seconds, for a ``Retry-After`` that is a date.
     """
     status = response.status
@@ -52,11 +57,11 @@ def rejection(response: Response, body: bytes, *, api_key: str | None, wall_time
         return EngineEnd(
             cause=Cause.UPSTREAM_REJECTED, status=_BAD_GATEWAY, message=answered + hint, retry_after_s=retry_after_s
         )
-    if api_key is not None:
+    for secret in secrets:
         # Before parsing as well, which shortens: half a key would not be found afterwards.
-        body = body.replace(api_key.encode("ascii"), _REMOVED.encode("ascii"))
+        body = body.replace(secret.encode("ascii"), _REMOVED.encode("ascii"))
     said = parse_error_body(body)
-    message = _without(api_key, said.message) or answered
+    message = _without(secrets, said.message) or answered
     is_passed_on = status in _PASSED_ON
     if said.message and not is_passed_on:
         message = f"{answered}: {message}"
@@ -65,10 +70,42 @@ def rejection(response: Response, body: bytes, *, api_key: str | None, wall_time
         status=status if is_passed_on else _BAD_GATEWAY,
         message=message,
         retry_after_s=retry_after_s,
-        error_type=_without(api_key, said.type),
-        error_code=_without(api_key, said.code),
-        error_param=_without(api_key, said.param),
+        error_type=_without(secrets, said.type),
+        error_code=_without(secrets, said.code),
+        error_param=_without(secrets, said.param),
     )
+
+
+def no_key(rest_s: float | None) -> EngineEnd:
+    """Return the end of a request for which there is no key.
+
+    Args:
+        rest_s: When the next key is back from its rest, in seconds; None when all have retired.
+    """
+    if rest_s is None:
+        message = "The engine accepts none of the keys that the relay uses; check the keys"
+        return EngineEnd(cause=Cause.UPSTREAM_REJECTED, status=_BAD_GATEWAY, message=message)
+    return EngineEnd(
+        cause=Cause.UPSTREAM_REJECTED,
+        status=_TOO_MANY_REQUESTS,
+        message=f"The engine's rate limit is reached; try again in {max(1, math.ceil(rest_s))} s",
+        retry_after_s=rest_s,
+        error_type="rate_limit_error",
+        error_code="rate_limit_exceeded",
+    )
+
+
+def last_word(end: EngineEnd, limited: EngineEnd | None, rest_s: float | None) -> EngineEnd:
+    """Return the end of a request that no key could help.
+
+    Args:
+        end: What the engine answered for the last key.
+        limited: What it answered when it limited the rate of one of them, if it did.
+        rest_s: When the next key is back from its rest, in seconds; None when none rests. Waiting may help then.
+    """
+    if rest_s is None:
+        return limited or end
+    return no_key(rest_s) if limited is None else msgspec.structs.replace(limited, retry_after_s=rest_s)
 
 
 def not_a_stream(response: Response) -> str | None:
@@ -114,8 +151,10 @@ def parse_retry_after(value: str | None, *, wall_time: float) -> float | None:
     return min(max(delay_s, 0.0), _MAX_RETRY_AFTER_S)
 
 
-def _without(secret: str | None, text: str | None) -> str | None:
-    return text.replace(secret, _REMOVED) if secret and text else text
+def _without(secrets: Sequence[str], text: str | None) -> str | None:
+    for secret in secrets if text else ():
+        text = text and text.replace(secret, _REMOVED)
+    return text
 
 
 def _shortened(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from headrace._version import __version__
 from headrace.engines.openai.url import BaseURL
-from headrace.errors import ClientRequestError, SettingsError
+from headrace.errors import ClientRequestError
 from headrace.types.engine import Endpoint
 
 # RFC 9110 5.1 and 5.5: a name is a token; a value holds no control character but the tab.
@@ -32,21 +32,15 @@ _OWN = frozenset(
 )
 
 
+_OWN_WITH_KEY = _OWN | {"authorization"}
+
+
 class RequestEncoder:
-    """Writes the heads of requests to one engine. Holds its API key, so it has no ``repr`` of its content."""
+    """Writes the heads of requests to one engine, up to the lines that depend on the key (``Lease.head_end``)."""
 
-    def __init__(self, base_url: BaseURL, *, api_key: str | None) -> None:
-        """Prepare what all requests share.
-
-        Raises:
-            SettingsError: The key holds characters that a header cannot carry.
-        """
+    def __init__(self, base_url: BaseURL) -> None:
+        """Prepare what all requests share."""
         own = [f"Host: {base_url.authority}", "Accept-Encoding: identity", f"User-Agent: headrace/{__version__}"]
-        if api_key is not None:
-            if not api_key.isascii() or not api_key.isprintable() or " " in api_key or not api_key:
-                raise SettingsError("api_key: must be printable ASCII without spaces")
-            own.append(f"Authorization: Bearer {api_key}")
-        self._own_names = _OWN if api_key is None else _OWN | {"authorization"}
         shared = "\r\n".join(own)
         self._heads = {
             endpoint: (
@@ -56,25 +50,27 @@ class RequestEncoder:
             for endpoint in Endpoint
         }
         self._models = (
-            f"GET {base_url.path}/models HTTP/1.1\r\n{shared}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+            f"GET {base_url.path}/models HTTP/1.1\r\n{shared}\r\nAccept: application/json\r\nConnection: close\r\n"
         ).encode("ascii")
 
-    def head(self, endpoint: Endpoint, headers: Iterable[tuple[str, str]], body_bytes: int) -> bytes:
-        """Return the head of a request for a generation.
+    def head(self, endpoint: Endpoint, headers: Iterable[tuple[str, str]], body_bytes: int, *, is_keyed: bool) -> bytes:
+        """Return the head of a request for a generation, but for its last lines.
 
         Args:
             endpoint: Where it goes.
             headers: Client headers with lower-case names; those that this relay sends itself are left out.
             body_bytes: Length of the body that follows, in bytes.
+            is_keyed: The relay authorizes the request, so that the client must not.
 
         Raises:
             ClientRequestError: A header cannot be sent.
         """
-        lines = [_line(name, value) for name, value in headers if name not in self._own_names]
-        return b"%s%sContent-Length: %d\r\n\r\n" % (self._heads[endpoint], b"".join(lines), body_bytes)
+        own = _OWN_WITH_KEY if is_keyed else _OWN
+        lines = [_line(name, value) for name, value in headers if name not in own]
+        return b"%s%sContent-Length: %d\r\n" % (self._heads[endpoint], b"".join(lines), body_bytes)
 
     def models_request(self) -> bytes:
-        """Return a whole request for the list of models, after which the engine closes the connection."""
+        """Return a request for the list of models, but for its last lines; after it the engine closes the connection."""
         return self._models
 
 

@@ -69,24 +69,41 @@ class ChunkWriter:
             self._head += b"," + SENT_AT
         field = b"delta" if self._is_chat else b"text"
         self._starts = [self._head + b',"choices":[{"index":%d,"%b":' % (index, field) for index in range(plan.n)]
+        self._counts = [0] * plan.n
+        self._is_continuous = plan.has_continuous_usage
 
     def delta(self, index: int, delta: bytes, logprobs: bytes = _NULL) -> bytes:
-        """Return the chunk that carries the JSON object ``delta`` for choice ``index``."""
-        value = delta if self._is_chat else delta[len(_BEFORE_TEXT) : -1]
-        return self._starts[index] + value + b',"logprobs":' + logprobs + b',"finish_reason":null}]}'
+        """Return the chunk that carries the JSON object ``delta``, one token, for choice ``index``."""
+        self._counts[index] += 1
+        return self.uncounted(index, delta, logprobs)
 
     def role(self, index: int) -> bytes:
         """Return the chunk that begins choice ``index``."""
-        return self.delta(index, b'{"role":"assistant","content":""}')
+        return self.uncounted(index, b'{"role":"assistant","content":""}')
+
+    def uncounted(self, index: int, delta: bytes, logprobs: bytes = _NULL) -> bytes:
+        """Return a chunk as ``delta`` does, that no usage knows of, as of what a fault adds."""
+        value = delta if self._is_chat else delta[len(_BEFORE_TEXT) : -1]
+        end = self._usage_so_far(index) if self._is_continuous else b"}"
+        return self._starts[index] + value + b',"logprobs":' + logprobs + b',"finish_reason":null}]' + end
 
     def finish(self, index: int, reason: str) -> bytes:
         """Return the chunk that ends choice ``index``."""
         nothing = b"{}" if self._is_chat else b'""'
-        return self._starts[index] + b'%b,"logprobs":null,"finish_reason":%b}]}' % (nothing, json_bytes(reason))
+        finish = b'%b,"logprobs":null,"finish_reason":%b}]' % (nothing, json_bytes(reason))
+        return self._starts[index] + finish + (self._usage_so_far(index) if self._is_continuous else b"}")
 
-    def usage(self, completion_tokens: int) -> bytes:
-        """Return the chunk with the usage object and no choice."""
-        return self._head + b',"choices":[],"usage":%b}' % json_bytes(usage_of(self._plan, completion_tokens))
+    def usage(self) -> bytes:
+        """Return the chunk with the usage object and no choice: all tokens counted so far."""
+        return self._head + b',"choices":[],"usage":%b}' % json_bytes(usage_of(self._plan, sum(self._counts)))
+
+    def _usage_so_far(self, index: int) -> bytes:
+        """Return the end of a chunk that tells the usage of its own choice, as vLLM does.
+
+        ``stream_options.continuous_usage_stats``: vllm/entrypoints/openai/chat_completion/serving.py. The role chunk
+        tells 0 tokens; the last chunk, without choices, tells the sum of all choices.
+        """
+        return b',"usage":%b}' % json_bytes(usage_of(self._plan, self._counts[index]))
 
 
 def usage_of(plan: Plan, completion_tokens: int) -> dict[str, int]:

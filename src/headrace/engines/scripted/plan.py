@@ -20,6 +20,8 @@ class StreamOptions(msgspec.Struct, frozen=True):
     """OpenAI's ``stream_options``."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """vLLM's: every chunk tells the usage so far. Only beside ``include_usage``."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +92,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     has_usage: bool
     has_logprobs: bool
+    has_continuous_usage: bool = False
     endpoint: Endpoint = Endpoint.CHAT
 
 
@@ -134,6 +137,8 @@ def plan_of(request: Request, script: Script, *, serial: int, created: int) -> P
     limit = request.max_completion_tokens or request.max_tokens
     rounds = natural if limit is None else min(natural, limit)
     is_chat = isinstance(request, ChatRequest)
+    has_usage = _has_usage(request, script)
+    options = request.stream_options
     return Plan(
         id=f"{'chatcmpl' if is_chat else 'cmpl'}-{serial:024x}",
         created=created,
@@ -146,7 +151,8 @@ def plan_of(request: Request, script: Script, *, serial: int, created: int) -> P
         text_tokens=text_tokens,
         finish_reason=_finish_reason(script, is_cut=rounds < natural),
         prompt_tokens=_prompt_tokens(request.texts()),
-        has_usage=_has_usage(request, script),
+        has_usage=has_usage,
+        has_continuous_usage=has_usage and options is not None and options.continuous_usage_stats,
         has_logprobs=is_chat and bool(request.logprobs if script.logprobs is None else script.logprobs),
         endpoint=Endpoint.CHAT if is_chat else Endpoint.COMPLETIONS,
     )

@@ -29,13 +29,16 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """Status of the response, once its head was written."""
     first_token_at: float | None = None
     tokens_sent: int = 0
-    """Deltas written to the socket, of all choices."""
+    """Deltas generated and given to the socket, of all choices; those of a blocking answer all at once. Nothing is
+    generated ahead of the socket, so that this is also what the answer cost when its client left."""
     ended_at: float | None = None
     outcome: str | None = None
-    """``completed``, ``client_closed`` or ``fault:<kind>``; None while it runs. An answer that a fault only delayed or
-    decorated is completed."""
+    """``completed``, ``client_closed`` or ``fault:<kind>`` (``fault:key`` for what a key was refused for); None while it
+    runs. An answer that a fault only delayed or decorated is completed."""
     client_closed_at: float | None = None
     """When the client's FIN or RST was seen, if that ended the answer."""
+    key: str | None = None
+    """Name of its key, if keys are set and know it."""
 
 
 class Summary(msgspec.Struct, kw_only=True):

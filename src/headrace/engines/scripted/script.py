@@ -73,7 +73,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     logprobs: bool | None = None
     """None does what the request asks."""
     usage: Literal["auto", "always", "never"] = "auto"
-    """``auto`` does what the request's ``stream_options.include_usage`` says; ``never`` is an engine without usage."""
+    """``auto`` does what the request's ``stream_options.include_usage`` says; ``never`` is an engine without usage. Where
+    there is usage, ``stream_options.continuous_usage_stats`` puts it into every chunk."""
     done: bool = True
     """Send ``data: [DONE]``."""
     pad_bytes: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAD_BYTES)] = 0

@@ -8,6 +8,11 @@
     GET    /simulator/requests    the last requests, newest last (``RequestRecord``)
     DELETE /simulator/requests    forgets them
     GET    /simulator/summary     counts (``Summary``)
+    PUT    /simulator/keys        what requests get by their keys (``SimulatedKeys``); other keys get 401
+    GET    /simulator/keys        the names of these keys, with counts (``KeyReport``)
+    DELETE /simulator/keys        every key is good again
+
+The script decides what a good request gets; a key may refuse it before that.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from typing import Any, Self
 import msgspec
 
 from headrace.engines.scripted.connection import Answer, Connection, HttpRequest
+from headrace.engines.scripted.keys import KeyTable, Refusal
 from headrace.engines.scripted.plan import plan_of, read_request
 from headrace.engines.scripted.records import Records, RequestRecord, shown_headers
 from headrace.engines.scripted.script import Script
@@ -36,6 +42,7 @@ from headrace.types.engine import Endpoint
 
 DEFAULT_MAX_RECORDS = 20_000
 _BACKLOG = 4096
+_JSON = (("content-type", "application/json"),)
 
 
 class SimulatorServer:
@@ -70,11 +77,13 @@ class SimulatorServer:
         self._all_closed = asyncio.Event()
         self._serial = 0
         self.records = Records(max_records)
+        self.keys = KeyTable()
         self._routes: dict[str, dict[str, Callable[[HttpRequest], Answer]]] = {
             **{f"/v1/{endpoint}": {"POST": partial(self._play, endpoint)} for endpoint in Endpoint},
             "/v1/models": {"GET": self._list_models},
             "/simulator/requests": {"GET": self._list_requests, "DELETE": self._forget_requests},
             "/simulator/summary": {"GET": self._summary},
+            "/simulator/keys": {"GET": self._list_keys, "PUT": self._set_keys, "DELETE": self._forget_keys},
         }
 
     async def __aenter__(self) -> Self:
@@ -152,6 +161,9 @@ class SimulatorServer:
             accepted_at=request.accepted_s,
         )
         self.records.add(record)
+        record.key, refusal = self.keys.judge(request.headers, now_s=request.accepted_s)
+        if refusal is not None:
+            return _refuse(request, refusal, record)
         try:
             asked, script = read_request(request.body, self._default, endpoint)
         except ClientRequestError as error:
@@ -166,6 +178,9 @@ class SimulatorServer:
         return Answer(packets=packets, record=record, is_stamped=script.timestamps)
 
     def _list_models(self, request: HttpRequest) -> Answer:
+        _, refusal = self.keys.judge(request.headers, now_s=request.accepted_s)
+        if refusal is not None:
+            return _refuse(request, refusal)
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "headrace"} for name in self._models]
         return _json(request, {"object": "list", "data": models})
 
@@ -178,6 +193,20 @@ class SimulatorServer:
 
     def _summary(self, request: HttpRequest) -> Answer:
         return _json(request, self.records.summary())
+
+    def _list_keys(self, request: HttpRequest) -> Answer:
+        return _json(request, {"keys": self.keys.reports()})
+
+    def _set_keys(self, request: HttpRequest) -> Answer:
+        try:
+            self.keys.set(request.body, now_s=request.accepted_s)
+        except ClientRequestError as error:
+            return _error(request, error.status, error.message, param=error.param)
+        return self._list_keys(request)
+
+    def _forget_keys(self, request: HttpRequest) -> Answer:
+        self.keys.forget()
+        return _answer(request, Reply(0, 204, b""))
 
 
 async def serve(
@@ -214,12 +243,22 @@ async def serve(
             await stopped.wait()
 
 
-def _answer(request: HttpRequest, reply: Reply, record: RequestRecord | None = None) -> Answer:
-    return Answer(packets=packets_of_reply(reply, keep_alive=request.keep_alive), record=record)
+def _answer(
+    request: HttpRequest, reply: Reply, record: RequestRecord | None = None, *, outcome: str = "completed"
+) -> Answer:
+    packets = packets_of_reply(reply, keep_alive=request.keep_alive, outcome=outcome)
+    return Answer(packets=packets, record=record)
 
 
 def _json(request: HttpRequest, value: Any) -> Answer:
-    return _answer(request, Reply(0, 200, msgspec.json.encode(value), (("content-type", "application/json"),)))
+    return _answer(request, Reply(0, 200, msgspec.json.encode(value), _JSON))
+
+
+def _refuse(request: HttpRequest, refusal: Refusal, record: RequestRecord | None = None) -> Answer:
+    kind = "rate_limit_error" if refusal.status == 429 else "invalid_request_error"
+    body = error_body(refusal.message, type=kind, code=refusal.code)
+    after = () if refusal.retry_after is None else (("retry-after", refusal.retry_after),)
+    return _answer(request, Reply(0, refusal.status, body, (*_JSON, *after)), record, outcome="fault:key")
 
 
 def _error(
@@ -233,4 +272,4 @@ def _error(
     record: RequestRecord | None = None,
 ) -> Answer:
     body = error_body(message, type="invalid_request_error", code=code, param=param)
-    return _answer(request, Reply(0, status, body, (("content-type", "application/json"), *headers)), record)
+    return _answer(request, Reply(0, status, body, (*_JSON, *headers)), record)

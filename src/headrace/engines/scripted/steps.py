@@ -43,6 +43,7 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    tokens: int = 0
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -137,11 +138,12 @@ def steps_of(plan: Plan) -> Iterator[Step]:
         case _ if not plan.is_stream:
             steps = _blocking(plan)
         case f.RepeatEventId():
-            steps = _with_event_ids(_stream(plan), fault.at)
+            steps = _with_event_ids(_stream(plan, ChunkWriter(plan)), fault.at)
         case f.MidFault():
-            steps = _with_fault(plan, fault, _stream(plan))
+            writer = ChunkWriter(plan)
+            steps = _with_fault(plan, fault, writer, _stream(plan, writer))
         case _:
-            steps = _stream(plan)
+            steps = _stream(plan, ChunkWriter(plan))
     return iter(steps)
 
 
@@ -196,7 +198,7 @@ def _silent_before(plan: Plan, fault: f.SilenceBefore) -> Iterator[Step]:
     if fault.ms is None:
         yield Hold(0)
         return
-    for step in _stream(plan) if plan.is_stream else _blocking(plan):
+    for step in _stream(plan, ChunkWriter(plan)) if plan.is_stream else _blocking(plan):
         if not (has_head and isinstance(step, Head)):
             yield _later(step, fault.ms)
 
@@ -207,7 +209,8 @@ def _later(step: Step, shift_ms: float) -> Step:
 
 def _blocking(plan: Plan) -> tuple[Step, ...]:
     due_ms = plan.script.ttft_ms + max(0, plan.rounds - 1) * plan.script.itl_ms
-    return Reply(due_ms, 200, answer_of(plan), (("content-type", "application/json"),)), Close(due_ms)
+    headers = (("content-type", "application/json"),)
+    return Reply(due_ms, 200, answer_of(plan), headers, plan.n * plan.rounds), Close(due_ms)
 
 
 def _dues(plan: Plan) -> Iterator[float]:
@@ -224,10 +227,9 @@ def _dues(plan: Plan) -> Iterator[float]:
         yield last_ms
 
 
-def _stream(plan: Plan) -> Iterator[Step]:
+def _stream(plan: Plan, writer: ChunkWriter) -> Iterator[Step]:
     """Yield the steps of a stream that nothing disturbs."""
     script = plan.script
-    writer = ChunkWriter(plan)
     due_ms = script.ttft_ms
     yield Head(0)
     if script.role_chunk and plan.endpoint is Endpoint.CHAT:
@@ -240,13 +242,13 @@ def _stream(plan: Plan) -> Iterator[Step]:
         for index in range(plan.n):
             yield Chunk(due_ms, writer.finish(index, plan.finish_reason))
     if plan.has_usage:
-        yield Chunk(due_ms, writer.usage(plan.n * plan.rounds))
+        yield Chunk(due_ms, writer.usage())
     if script.done and not isinstance(script.fault, f.NoDone):
         yield Done(due_ms)
     yield Close(due_ms)
 
 
-def _with_fault(plan: Plan, fault: f.MidFault, steps: Iterator[Step]) -> Iterator[Step]:
+def _with_fault(plan: Plan, fault: f.MidFault, writer: ChunkWriter, steps: Iterator[Step]) -> Iterator[Step]:
     """Yield ``steps`` with the fault at its place, and what follows later by as long as it took."""
     missing = plan.n * (plan.rounds if fault.at is None else min(fault.at, plan.rounds))
     head = next(steps)
@@ -256,9 +258,7 @@ def _with_fault(plan: Plan, fault: f.MidFault, steps: Iterator[Step]) -> Iterato
         if not missing:
             # Silence and comments begin where the last step was; before the first delta, all else happens in its place.
             waits = bool(fault.at) or isinstance(fault, f.Silence | f.Keepalive)
-            shift_ms = yield from _PLAYERS[type(fault)](
-                plan, ChunkWriter(plan), fault, last_ms if waits else step.due_ms
-            )
+            shift_ms = yield from _PLAYERS[type(fault)](plan, writer, fault, last_ms if waits else step.due_ms)
             if shift_ms is not None:
                 yield _later(step, shift_ms)
                 yield from (_later(rest, shift_ms) for rest in steps)
@@ -284,13 +284,13 @@ def _play_clean_end(_plan: Plan, _writer: ChunkWriter, fault: Any, due_ms: float
 
 
 def _play_cut_chunked(plan: Plan, writer: ChunkWriter, fault: Any, due_ms: float) -> _Play:
-    yield Half(due_ms, writer.delta(0, text_delta(b" half of this event is missing")))
+    yield Half(due_ms, writer.uncounted(0, text_delta(b" half of this event is missing")))
     return (yield from _play_cut(plan, writer, fault, due_ms))
 
 
 def _play_cut_close_framed(_plan: Plan, writer: ChunkWriter, fault: Any, due_ms: float) -> _Play:
     if fault.inside:
-        yield Half(due_ms, writer.delta(0, text_delta(b" half of this event is missing")))
+        yield Half(due_ms, writer.uncounted(0, text_delta(b" half of this event is missing")))
     # No cause: with this framing nobody can tell a cut from an end.
     yield Close(due_ms, How.FIN, f"fault:{fault.kind}")
     return None
@@ -327,7 +327,7 @@ def _play_keepalive(_plan: Plan, _writer: ChunkWriter, fault: Any, due_ms: float
 
 
 def _play_malformed_json(_plan: Plan, writer: ChunkWriter, _fault: Any, due_ms: float) -> _Play:
-    whole = writer.delta(0, text_delta(b" half"))
+    whole = writer.uncounted(0, text_delta(b" half"))
     yield Chunk(due_ms, whole[: len(whole) // 2])
     return 0.0
 
@@ -336,18 +336,18 @@ def _play_repeat_text(plan: Plan, writer: ChunkWriter, fault: Any, due_ms: float
     delta = text_delta(json_bytes(fault.text)[1:-1])
     for _ in range(fault.times):
         for index in range(plan.n):
-            yield Chunk(due_ms, writer.delta(index, delta), 1)
+            yield Chunk(due_ms, writer.uncounted(index, delta), 1)
     return 0.0
 
 
 def _play_huge_event(_plan: Plan, writer: ChunkWriter, fault: Any, due_ms: float) -> _Play:
-    before, after = writer.delta(0, text_delta(b"\0")).split(b"\0")
+    before, after = writer.uncounted(0, text_delta(b"\0")).split(b"\0")
     yield Huge(due_ms, before, fault.bytes, after)
     return 0.0
 
 
 def _play_burst(_plan: Plan, writer: ChunkWriter, fault: Any, due_ms: float) -> _Play:
-    yield Burst(due_ms, [writer.delta(0, text_delta(b" %d" % number)) for number in range(fault.events)])
+    yield Burst(due_ms, [writer.uncounted(0, text_delta(b" %d" % number)) for number in range(fault.events)])
     return 0.0
 
 

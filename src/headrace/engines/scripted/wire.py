@@ -71,9 +71,9 @@ def packets_of(plan: Plan, *, keep_alive: bool, is_http10: bool = False) -> Iter
     return _split(packets, fault) if isinstance(fault, SplitUtf8) else packets
 
 
-def packets_of_reply(reply: Reply, *, keep_alive: bool) -> Iterator[Packet]:
-    """Return the packets of a whole response."""
-    return _Encoder("length", keep_alive=keep_alive).packets((reply, Close(reply.due_ms)))
+def packets_of_reply(reply: Reply, *, keep_alive: bool, outcome: str = "completed") -> Iterator[Packet]:
+    """Return the packets of a whole response; ``outcome`` is the word for the record."""
+    return _Encoder("length", keep_alive=keep_alive).packets((reply, Close(reply.due_ms, outcome=outcome)))
 
 
 def _event(data: bytes, event_id: int | None = None) -> bytes:
@@ -167,7 +167,8 @@ class _Encoder:
         body = b"" if step.status in _WITHOUT_BODY else step.body
         if step.status not in _WITHOUT_BODY:
             headers.append(("content-length", str(len(body))))
-        yield Packet(step.due_ms, _head(step.status, headers, keep_alive=self._keep_alive) + body, status=step.status)
+        data = _head(step.status, headers, keep_alive=self._keep_alive) + body
+        yield Packet(step.due_ms, data, step.tokens, status=step.status)
 
     def _burst(self, step: Burst) -> Iterator[Packet]:
         data = b"".join([self._frame(_event(chunk)) for chunk in step.chunks])

@@ -1,5 +1,5 @@
-"""Logs and records in one SQLite file (https://sqlite.org/wal.html): one writer thread, group commits, own readers."""
+"""Logs, records and keys in one SQLite file (https://sqlite.org/wal.html): one writer thread, group commits, own readers."""
 
-from headrace.stores.sqlite.database import SqliteDatabase
+from headrace.stores.sqlite.database import SqliteDatabase, make_ready
 
-__all__ = ["SqliteDatabase"]
+__all__ = ["SqliteDatabase", "make_ready"]

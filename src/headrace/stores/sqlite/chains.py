@@ -178,7 +178,7 @@ def _page(connection: sqlite3.Connection, chain: _Chain, offset: Offset, max_byt
     page: list[Segment] = []
     room = max_bytes
     for index in range(bisect_right(chain.first, offset) - 1, len(chain.ids)):
-        sql = "SELECT first, count, data, taken_at FROM segment WHERE id = ?"
+        sql = "SELECT first, count, data, taken_at, tokens FROM segment WHERE id = ?"
         segment = Segment(*connection.execute(sql, (chain.ids[index],)).fetchone())
         if not page:
             segment = segment.since(offset)

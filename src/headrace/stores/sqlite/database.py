@@ -1,16 +1,18 @@
-"""One SQLite file with its threads: a writer, two readers and a checkpointer."""
+"""One SQLite file with its threads: a writer, three readers and a checkpointer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from headrace.errors import StoreError
 from headrace.stores.sqlite.checkpoint import CHECKPOINT_AFTER_BYTES, Checkpointer
-from headrace.stores.sqlite.lock import ServingLock
+from headrace.stores.sqlite.keys import SqliteKeys
+from headrace.stores.sqlite.lock import Served, ServingLock
 from headrace.stores.sqlite.logs import LogTables
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.records import SqliteRecords
@@ -19,10 +21,31 @@ from headrace.stores.sqlite.store import SqliteStore
 from headrace.stores.sqlite.writer import CLOSE_WAIT_S, MAX_BACKLOG_BYTES, Writer
 
 
-class SqliteDatabase:
-    """Logs (``store``) and records (``records``) in one file, written in the same transactions.
+def make_ready(path: Path) -> None:
+    """Make a missing file, and bring one of an older version up to date, unless a process serves from it.
 
-    An async context manager; the two stores are too, and enter the database they belong to. It opens when the first
+    For commands that open the file with ``exclusive=False`` afterwards. The serving lock is held only while there is
+    something to do, so that a relay which starts at the same moment hardly ever finds it taken.
+
+    Raises:
+        StoreError: The file cannot be opened, is no Headrace database or a newer one.
+    """
+    with suppress(StoreError):
+        prepare(path, exclusive=False)
+        return
+    lock = ServingLock(path)
+    with suppress(Served):  # then opening it says what is wrong with it
+        lock.acquire()
+        try:
+            prepare(path, exclusive=True)
+        finally:
+            lock.release()
+
+
+class SqliteDatabase:
+    """Logs (``store``), records (``records``) and client keys (``keys``) in one file, written in the same transactions.
+
+    An async context manager; the three are too, and enter the database they belong to. It opens when the first
     of them is entered and closes when the last one is left: what was handed over is committed by then, or failed. It
     can be opened once.
 
@@ -61,11 +84,16 @@ class SqliteDatabase:
             before_commit=before_commit,
             max_backlog_bytes=max_backlog_bytes,
         )
-        # Two, so that a listing of many records does not hold up a client that resumes.
+        # Several, so that a listing of many records does not hold up a client that resumes, nor a sum over a year
+        # both of them and the look at the version of keys.
         self._log_reader = Reader(self._path, "headrace-read-logs")
         self._record_reader = Reader(self._path, "headrace-read-records")
+        self._usage_reader = Reader(self._path, "headrace-read-usage")
         self.store = SqliteStore(self._tables, self._writer, self._log_reader, enter=self._enter, leave=self._leave)
-        self.records = SqliteRecords(self._writer, self._record_reader, enter=self._enter, leave=self._leave)
+        self.records = SqliteRecords(
+            self._writer, self._record_reader, self._usage_reader, enter=self._enter, leave=self._leave
+        )
+        self.keys = SqliteKeys(self._writer, self._record_reader, enter=self._enter, leave=self._leave)
         self._users = 0
         self._changing_users = asyncio.Lock()
         self._closing = AsyncExitStack()
@@ -98,7 +126,7 @@ class SqliteDatabase:
             await asyncio.to_thread(prepare, self._path, exclusive=self._exclusive)
             await asyncio.to_thread(self._checkpointer.start)
             stack.push_async_callback(asyncio.to_thread, self._checkpointer.close)
-            for reader in (self._log_reader, self._record_reader):
+            for reader in (self._log_reader, self._record_reader, self._usage_reader):
                 stack.push_async_callback(reader.aclose)
                 await reader.open()
             stack.push_async_callback(self._writer.aclose, wait_s=self._close_wait_s)

@@ -9,6 +9,10 @@ from pathlib import Path
 from headrace.errors import StoreError
 
 
+class Served(StoreError):
+    """Another process serves from the file."""
+
+
 class ServingLock:
     """An advisory lock beside the database, held as long as a process serves from it.
 
@@ -25,7 +29,8 @@ class ServingLock:
         """Take the lock.
 
         Raises:
-            StoreError: Another process holds it, or the lock file cannot be made.
+            Served: Another process holds it.
+            StoreError: The lock file cannot be made.
         """
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,7 +41,7 @@ class ServingLock:
         except OSError as error:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise StoreError(f"{self._database} is being served by process {holder or 'unknown'}") from error
+            raise Served(f"{self._database} is being served by process {holder or 'unknown'}") from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor

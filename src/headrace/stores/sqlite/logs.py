@@ -27,7 +27,7 @@ SWEEP_SEGMENTS = 2048
 TRIM_LOGS = 256
 """How many logs one transaction of ``trim`` drops at most."""
 
-_SEGMENTS = RowStatement("INSERT INTO segment (id, log, first, count, prev, taken_at, data) VALUES", 7)
+_SEGMENTS = RowStatement("INSERT INTO segment (id, log, first, count, prev, taken_at, tokens, data) VALUES", 8)
 _OPENINGS = RowStatement(
     "INSERT INTO log (id, stream_id, owner, node, epoch, created_at, keeps_content, segment_floor) VALUES",
     8,
@@ -158,7 +158,7 @@ class LogTables:
             log = msgspec.structs.replace(log, epoch=log.epoch + 1)
             self._staged[name] = log
             connection.execute("UPDATE log SET node = ?, epoch = ? WHERE id = ?", (node, log.epoch, log.key))
-            claimed.append(OpenLog(stream_id=name, epoch=log.epoch, entries=log.next))
+            claimed.append(OpenLog(stream_id=name, epoch=log.epoch, entries=log.next, tokens=_tokens(connection, log)))
         self.renew(connection, node, lease_s, now)
         return claimed
 
@@ -240,13 +240,13 @@ class LogTables:
         for append in appends:
             stream_id = append.lease.stream_id
             segment = append.segment
-            first, count, data, taken_at = segment.first, segment.count, segment.data, segment.taken_at
+            first, count, data = segment.first, segment.count, segment.data
             log = staged[stream_id] if stream_id in staged else live.get(stream_id)
             if log is None:
                 log = self._held(connection, append.lease)
             if log is None or log.epoch != append.lease.epoch or log.next != first:
                 continue
-            values += (segment_id, log.key, first, count, log.tail, taken_at, data)
+            values += (segment_id, log.key, first, count, log.tail, segment.taken_at, segment.tokens, data)
             staged[stream_id] = LiveLog(
                 log.key, log.epoch, Offset(first + count), segment_id, log.bytes + len(data), log.keeps_content
             )
@@ -322,6 +322,12 @@ class LogTables:
         if self._sealed_bytes is None:
             self._sealed_bytes = _one(connection, "SELECT sum(bytes) FROM log WHERE ended_at IS NOT NULL") or 0
         return self._sealed_bytes
+
+
+def _tokens(connection: sqlite3.Connection, log: LiveLog) -> int:
+    """Return the tokens of an open log, 0 when they are not known."""
+    row = connection.execute("SELECT tokens FROM segment WHERE id = ?", (log.tail,)).fetchone()
+    return 0 if row is None else row[0] or 0
 
 
 def _one(connection: sqlite3.Connection, sql: str) -> int | None:

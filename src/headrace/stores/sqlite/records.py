@@ -1,4 +1,4 @@
-"""Records in a SQLite file. The columns are what queries ask for; the record itself is JSON."""
+"""Records in a SQLite file, and what each cost. The columns are what queries ask for; the record itself is JSON."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Self
 
 import msgspec
 
+from headrace.stores.sqlite import usage
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.rows import RowStatement
 from headrace.stores.sqlite.writer import Lane, Writer
-from headrace.stream.store import RecordPage
+from headrace.stores.usage import check_groupings
+from headrace.stream.store import RecordPage, Settlement, Spent, UsageFilter, UsageLine
 from headrace.types.ids import RequestId, StreamId
 from headrace.types.outcome import State
 from headrace.types.record import Perceived, Record
 
 TRIM_RECORDS = 500
-"""How many records one transaction of ``trim`` drops at most."""
+"""How many records, or rows of usage, one transaction drops at most when it trims."""
 
 _OF_STREAM = "SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id"
 _SAVES = RowStatement("INSERT OR REPLACE INTO record VALUES", 8)
@@ -35,12 +37,14 @@ class SqliteRecords:
         self,
         writer: Writer,
         reader: Reader,
+        usage_reader: Reader,
         *,
         enter: Callable[[], Awaitable[object]],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
         self._writer = writer
         self._reader = reader
+        self._usage_reader = usage_reader
         self._lane = Lane()
         self._enter = enter
         self._leave = leave
@@ -55,6 +59,25 @@ class SqliteRecords:
     def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
         return self._writer.submit(partial(_save, records=tuple(records)), lane=self._lane)
 
+    def settle(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
+        return self._writer.submit(partial(usage.settle, settlements=tuple(settlements)), lane=self._lane)
+
+    async def usage(self, query: UsageFilter, *, by: Sequence[str], limit: int) -> list[UsageLine]:
+        check_groupings(by)
+        return await self._usage_reader.run(partial(usage.lines, query=query, by=by, limit=limit))
+
+    async def spent(self, *, since: float) -> list[Spent]:
+        return await self._usage_reader.run(partial(usage.spent, since=since))
+
+    async def trim_usage(self, *, accepted_before: float) -> int:
+        """Drop rows in several short transactions, so that commits in between need not wait."""
+        total = 0
+        while dropped := await self._writer.submit(
+            partial(usage.trim, accepted_before=accepted_before, most=TRIM_RECORDS)
+        ):
+            total += dropped
+        return total
+
     async def get(self, request_id: RequestId) -> Record | None:
         found = await self._select("SELECT body FROM record WHERE id = ?", request_id)
         return found[0] if found else None
@@ -63,12 +86,13 @@ class SqliteRecords:
         return await self._select(_OF_STREAM, stream_id)
 
     async def newest(
-        self, *, owner: str, state: State | None = None, limit: int = 20, before: RequestId | None = None
+        self, *, owner: str | None, state: State | None = None, limit: int = 20, before: RequestId | None = None
     ) -> RecordPage:
-        sql, values = "SELECT body FROM record WHERE owner = ?", [owner]
+        whose, values = ("TRUE", []) if owner is None else ("owner = ?", [owner])
+        sql = f"SELECT body FROM record WHERE {whose}"  # noqa: S608 (constants)
         if before is not None:
-            sql += " AND (accepted_at, id) < (SELECT accepted_at, id FROM record WHERE id = ? AND owner = ?)"
-            values += [before, owner]
+            sql += f" AND (accepted_at, id) < (SELECT accepted_at, id FROM record WHERE id = ? AND {whose})"  # noqa: S608
+            values = [*values, before, *values]
         if state is not None:
             sql += " AND state = ?"
             values.append(state.value)
@@ -102,6 +126,12 @@ class SqliteRecords:
 
 
 def _save(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    if any(record.bill is not None for record in records):
+        records = usage.enter(connection, records)
+    _replace(connection, records)
+
+
+def _replace(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
     values: list[Any] = []
     for record in records:
         values += (record.id, record.stream_id, record.owner, record.accepted_at)
@@ -115,5 +145,5 @@ def _add_perceived(connection: sqlite3.Connection, stream_id: StreamId, perceive
         return None
     record = _decode(row[0])
     if record.state.is_terminal and record.perceived is None:
-        _save(connection, [msgspec.structs.replace(record, perceived=perceived)])
+        _replace(connection, [msgspec.structs.replace(record, perceived=perceived)])
     return record

@@ -15,12 +15,45 @@ from pathlib import Path
 from headrace.errors import StoreError
 from headrace.stores.sqlite.faults import store_error
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE_BYTES = 4096
 WRITE_LOCK_WAIT_S = 5.0
 """How long a write waits for a command of another process that is writing."""
 
-_TABLES = """
+_USAGE_AND_KEYS = """
+CREATE TABLE usage (
+    request_id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    state TEXT NOT NULL,
+    accepted_at REAL NOT NULL,
+    day TEXT NOT NULL,                -- of UTC
+    tags TEXT,                        -- a JSON object; null: none
+    generated_tokens INTEGER NOT NULL,
+    delivered_tokens INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,   -- this and what follows: the bill
+    cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    nano_usd INTEGER,                 -- null: no price was known
+    is_reported INTEGER NOT NULL,
+    rule TEXT,
+    is_settled INTEGER NOT NULL
+);
+CREATE INDEX usage_age ON usage (accepted_at);
+CREATE INDEX usage_owner ON usage (owner, accepted_at);
+CREATE TABLE client_key (
+    id TEXT PRIMARY KEY,
+    change INTEGER NOT NULL UNIQUE,   -- number of the last change of this key among all changes of keys: the largest
+                                      -- one tells whether another process made one
+    created_at REAL NOT NULL,
+    body BLOB NOT NULL                -- the whole key as JSON
+);
+"""
+"""What came with version 3."""
+
+_TABLES = f"""
 CREATE TABLE log (
     id INTEGER PRIMARY KEY,
     stream_id TEXT NOT NULL UNIQUE,
@@ -48,6 +81,7 @@ CREATE TABLE segment (
     prev INTEGER NOT NULL,
     taken_at REAL,                    -- Unix seconds; null: written by version 1. Before data: what stands behind a
                                       -- blob can only be read by way of all its pages
+    tokens INTEGER,                   -- of the log up to the end of this segment; null: not known, as in version 2
     data BLOB NOT NULL
 );
 CREATE TABLE garbage (
@@ -70,11 +104,12 @@ CREATE TABLE record (
 CREATE INDEX record_stream ON record (stream_id);
 CREATE INDEX record_owner ON record (owner, accepted_at, id);
 CREATE INDEX record_age ON record (accepted_at);
-"""
+{_USAGE_AND_KEYS}"""
 
 
 _MIGRATIONS = {
     1: "ALTER TABLE segment ADD COLUMN taken_at REAL",
+    2: f"ALTER TABLE segment ADD COLUMN tokens INTEGER;\n{_USAGE_AND_KEYS}",
 }
 """What turns a file of one version into one of the next. Each takes the same time whatever the file holds, and
 columns are named in all statements, since an added one stands last."""
@@ -125,8 +160,7 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "PRAGMA user_version") == 0:  # else another process made them just now
-        for statement in _TABLES.split(";\n"):
-            connection.execute(statement)
+        _run(connection, _TABLES)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
@@ -135,9 +169,15 @@ def _migrate(connection: sqlite3.Connection) -> None:
     """Bring an older file up to date, all of it or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     for version in range(_number(connection, "PRAGMA user_version"), SCHEMA_VERSION):
-        connection.execute(_MIGRATIONS[version])
+        _run(connection, _MIGRATIONS[version])
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Run several statements in the transaction that has begun; ``executescript`` would commit it."""
+    for statement in script.split(";\n"):
+        connection.execute(statement)
 
 
 def _number(connection: sqlite3.Connection, sql: str) -> int:

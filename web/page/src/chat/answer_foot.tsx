@@ -3,11 +3,11 @@ import { useState } from "preact/hooks";
 import { formatRoute } from "../router.ts";
 import { Icon } from "../shell/icons.tsx";
 import { useServices } from "../shell/services.ts";
-import { isOpen } from "../store/types.ts";
+import { type AnswerBill, isOpen } from "../store/types.ts";
 import { hasStream, say } from "../words.ts";
 import type { AnswerProps } from "./answer_view.tsx";
 import { copyText } from "./clipboard.ts";
-import { figuresOf } from "./figures.ts";
+import { billLines, figuresOf } from "./figures.ts";
 
 /** How the answer stands or ended, its figures, and what can be done about it. */
 export function AnswerFoot(props: AnswerProps): JSX.Element {
@@ -32,10 +32,28 @@ export function AnswerFoot(props: AnswerProps): JSX.Element {
               <a href={formatRoute({ view: "streams", streamId: answer.streamId })}>View stream</a>
             ) : null}
           </p>
+          {facts.bill ? <Bill bill={facts.bill} /> : null}
           <Actions {...props} />
         </>
       )}
     </footer>
+  );
+}
+
+/** What it cost, and of what that is made up. */
+function Bill({ bill }: { bill: AnswerBill }): JSX.Element {
+  return (
+    <details class="answer-bill">
+      <summary>Cost in detail</summary>
+      <dl>
+        {billLines(bill).map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
   );
 }
 

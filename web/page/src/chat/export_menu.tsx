@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
+import { download } from "../shell/download.ts";
 import { Icon } from "../shell/icons.tsx";
 import { useServices } from "../shell/services.ts";
 import { type Exchange, fileNameOf, toJSON, toMarkdown } from "../store/export.ts";
@@ -42,14 +43,4 @@ function exchangesIn(thread: Thread): Exchange[] {
   return thread.turns
     .peek()
     .map(({ question, answers }) => ({ question, answers: answers.map((answer) => answer.toRecord()) }));
-}
-
-function download(name: string, file: Blob): void {
-  const url = URL.createObjectURL(file);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  // Browsers read it after the click has returned.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -26,7 +26,7 @@ export interface RunsOptions {
   onUnauthorized?(): void;
   /** The client gave up on the relay. */
   onLost?(): void;
-  /** The relay's record of a stream, for figures this tab could not measure; null where there is none. */
+  /** The relay's record of a stream, for its bill and the figures this tab could not measure; null where there is none. */
   record?(streamId: string): Promise<Readonly<Record<string, unknown>> | null>;
   /** Calls `call` in `ms`; returns how to prevent it. */
   after(ms: number, call: () => void): () => void;
@@ -44,6 +44,10 @@ interface Run {
 /** A long answer is written whole each time, so it is written less often: a megabyte every five seconds. */
 const SAVE_MS_PER_CHARACTER = 0.005;
 const SAVE_EVERY_MS = 1000;
+/** A bill that the relay had to estimate may be corrected once its vendor, or the last client, is done. */
+const SETTLE_MS = 3000;
+/** The client's cause where the relay wants a key, or another one. */
+const UNAUTHORIZED = "invalid_api_key";
 /** The client's causes for a stream that the relay does not have, or no longer whole. */
 const GONE: readonly string[] = ["stream_not_found", "stream_gone"];
 
@@ -123,7 +127,7 @@ export class Runs {
     this.#runs.get(answer.id)?.cancelSave?.();
     this.#runs.delete(answer.id);
     answer.know(knownFrom(result, isOwn, answer.facts.value));
-    answer.stand(statusFrom(result.status, answer));
+    answer.stand(statusFrom(result.status, isOwn, answer));
     this.#count();
     this.#report(result.status);
     await this.#options.save(answer.toRecord());
@@ -132,18 +136,25 @@ export class Runs {
   }
 
   #report(status: StreamStatus): void {
-    if (status.state === "failed" && status.status === 401) this.#options.onUnauthorized?.();
+    const isRefused = status.state === "failed" && status.status === 401;
+    if (isRefused || ("cause" in status && status.cause === UNAUTHORIZED)) this.#options.onUnauthorized?.();
     if ("cause" in status && status.cause === "connection_lost") this.#options.onLost?.();
   }
 
-  /** Ask the relay for the figures that this tab does not have. */
+  /** Ask the relay for what it charges, and for the figures that this tab does not have. */
   async #complete(answer: Answer): Promise<void> {
-    const { status, facts } = answer;
-    const isKnown = facts.value.ttftMs !== null && facts.value.tokens !== null;
-    if (isKnown || !answer.hasText.value || isLost(status.value)) return;
+    if (!answer.hasText.value || isLost(answer.status.value)) return;
+    await this.#learn(answer);
+    const { bill } = answer.facts.value;
+    if (bill?.isEstimated) this.#options.after(SETTLE_MS, () => void this.#learn(answer));
+  }
+
+  async #learn(answer: Answer): Promise<void> {
     const record = await this.#options.record?.(answer.streamId);
     if (!record || this.#runs.has(answer.id)) return;
-    answer.know(merge(facts.value, factsOf(record)));
+    const told = factsOf(record);
+    const known = answer.facts.value;
+    answer.know({ ...merge(known, told), ...billOf(told.bill ?? known.bill) });
     await this.#options.save(answer.toRecord());
   }
 
@@ -176,10 +187,19 @@ function hasBegun(answer: Answer): boolean {
   return answer.hasText.peek() || answer.reasoning.peek() !== "";
 }
 
-/** Return how an answer stands by the client's last word: what has text is no failure, even if the relay forgot it. */
-function statusFrom(status: StreamStatus, answer: Answer): AnswerStatus {
-  if (status.state !== "failed" || !GONE.includes(status.cause) || !answer.hasText.value) return status;
-  return { state: "truncated", cause: status.cause, message: status.message, canResume: false };
+/**
+ * Return how an answer stands by the client's last word.
+ *
+ * What has text is no failure, even if the relay forgot it; what wants but a key goes on once there is one.
+ */
+function statusFrom(status: StreamStatus, isOwn: boolean, answer: Answer): AnswerStatus {
+  if (status.state !== "failed" && status.state !== "truncated") return status;
+  const { cause, message } = status;
+  if (cause === UNAUTHORIZED && !(isOwn && status.state === "failed")) {
+    return { state: "truncated", cause, message, canResume: true };
+  }
+  if (status.state === "truncated" || !GONE.includes(cause) || !answer.hasText.value) return status;
+  return { state: "truncated", cause, message, canResume: false };
 }
 
 /** Whether the relay has nothing to say about it just now. */
@@ -203,5 +223,11 @@ function merge(first: Facts, second: Facts): Facts {
     ttftMs: first.ttftMs ?? second.ttftMs,
     tokensPerSecond: first.tokensPerSecond ?? second.tokensPerSecond,
     cost: first.cost ?? second.cost,
+    ...billOf(first.bill ?? second.bill),
   };
+}
+
+/** A bill that was never asked for stays absent. */
+function billOf(bill: Facts["bill"]): Pick<Facts, "bill"> {
+  return bill ? { bill } : {};
 }

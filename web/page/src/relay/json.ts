@@ -1,6 +1,7 @@
 /** What the page reads of the relay's JSON: no more than it needs, and nothing taken on trust. */
 
 import type { Facts } from "../store/types.ts";
+import { billOf } from "./bill.ts";
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -23,6 +24,12 @@ export function messageOf(body: unknown): string | null {
   return isObject(error) && typeof error.message === "string" ? error.message : null;
 }
 
+/** Return the field that OpenAI's error object says is at fault. */
+export function paramOf(body: unknown): string | null {
+  const error = isObject(body) ? body.error : null;
+  return isObject(error) && typeof error.param === "string" && error.param !== "" ? error.param : null;
+}
+
 /** Return the output tokens that an engine's or the relay's `usage` counts. */
 export function tokensOf(usage: unknown): number | null {
   return isObject(usage) ? numberOf(usage.completion_tokens) : null;
@@ -39,15 +46,17 @@ export function factsOf(record: Readonly<Record<string, unknown>>): Facts {
   const first = numberOf(record.first_content_at);
   const ended = numberOf(record.ended_at);
   const tokens = tokensOf(record.usage);
+  const bill = billOf(record);
   const writing = first !== null && ended !== null ? ended - first : 0;
   return {
     tokens,
     ttftMs: created !== null && first !== null ? (first - created) * 1000 : null,
     tokensPerSecond: tokens !== null && tokens > 1 && writing > 0 ? (tokens - 1) / writing : null,
     cost: costOf(record.usage),
+    ...(bill === null ? {} : { bill }),
   };
 }
 
-function numberOf(value: unknown): number | null {
+export function numberOf(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }

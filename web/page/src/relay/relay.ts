@@ -1,5 +1,6 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { SessionKey } from "../store/key.ts";
+import { type Caller, callerOf } from "./caller.ts";
 import { keyHeaders, messageOf, modelsOf } from "./json.ts";
 
 /** Whether the relay can be asked anything. */
@@ -30,12 +31,13 @@ const PATIENCE_MS = 10_000;
 /** No relay serves more; a longer list would only be a slow menu. */
 const MAX_MODELS = 1000;
 
-/** The relay this page came from: can it be reached, which models has it, does it want a key. */
+/** The relay this page came from: can it be reached, which models has it, does it want a key, and who are we to it. */
 export class Relay {
   readonly #around: Surroundings;
   readonly #key: SessionKey;
   readonly #reach: Signal<Reach> = signal({ state: "checking" });
   readonly #models: Signal<Models> = signal({ state: "loading" });
+  readonly #caller: Signal<Caller | null> = signal(null);
   #tries = 0;
   #call = 0;
   #cancelRetry = (): void => {};
@@ -53,6 +55,11 @@ export class Relay {
     return this.#models;
   }
 
+  /** Who this page is to the relay; null while that is not known. */
+  get caller(): ReadonlySignal<Caller | null> {
+    return this.#caller;
+  }
+
   /** Ask for the models now, and again by and by while nobody answers. */
   async check(): Promise<void> {
     this.#cancelRetry();
@@ -61,10 +68,21 @@ export class Relay {
       this.#reach.value = { state: "offline" };
       return;
     }
-    const answer = await this.#getModels();
+    const key = this.#key.value;
+    const answer = await this.#get("/v1/models");
     if (call !== this.#call) return;
     if (answer === null) this.#lost();
-    else this.#found(answer);
+    else this.#found(answer, key);
+    if (answer?.status === 200) await this.identify();
+  }
+
+  /** Ask anew who this page is to the relay, and what it has spent. */
+  async identify(): Promise<void> {
+    const key = this.#key.value;
+    const answer = await this.#get("/v1/me");
+    // What was asked with another key is somebody else; no answer is no news.
+    if (answer === null || key !== this.#key.value) return;
+    this.#caller.value = answer.status === 200 ? callerOf(answer.body) : null;
   }
 
   /** The network came or went, by the browser's word. */
@@ -81,18 +99,15 @@ export class Relay {
       : null;
   }
 
-  #getModels(): Promise<Answer | null> {
-    return this.#get("/v1/models");
-  }
-
-  #found({ status, body }: Answer): void {
+  #found({ status, body }: Answer, key: string | null): void {
     this.#tries = 0;
     this.#reach.value = { state: "reachable" };
     if (status === 200) {
       this.#models.value = { state: "ready", ids: modelsOf(body).slice(0, MAX_MODELS) };
     } else if (status === 401) {
       this.#models.value = { state: "failed", message: "This relay asks for an API key.", wantsKey: true };
-      this.#key.isWanted.value = true;
+      this.#caller.value = null;
+      this.#key.refused(key);
     } else {
       const message = messageOf(body) ?? `The relay answered ${status}.`;
       this.#models.value = { state: "failed", message, wantsKey: false };

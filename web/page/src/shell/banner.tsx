@@ -14,7 +14,7 @@ export function Banner(): JSX.Element | null {
   if (reach.state !== "reachable" || models.state === "loading") return null;
   const check = () => void relay.check();
   const askForKey = () => {
-    key.isWanted.value = true;
+    key.ask();
   };
   if (models.state === "failed" && models.wantsKey) {
     return <Line text={models.message} action="Enter a key" onAction={askForKey} />;

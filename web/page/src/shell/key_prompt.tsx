@@ -8,9 +8,7 @@ export function KeyPrompt(): JSX.Element {
   const { key, relay } = useServices();
   const input = useRef<HTMLInputElement>(null);
   const isRefused = key.value !== null;
-  const close = () => {
-    key.isWanted.value = false;
-  };
+  const close = () => key.dismiss();
   const use = (event: Event) => {
     event.preventDefault();
     const typed = input.current?.value ?? "";

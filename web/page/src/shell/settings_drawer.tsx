@@ -1,5 +1,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { type Caller, managesKeys } from "../relay/caller.ts";
+import { formatRoute } from "../router.ts";
 import { RANGES, type SamplingKey, type Theme } from "../store/settings.ts";
 import { Dialog } from "./dialog.tsx";
 import { Icon } from "./icons.tsx";
@@ -50,7 +52,7 @@ export function SettingsDrawer(): JSX.Element {
           </div>
         </fieldset>
         <ThemeChoice />
-        <KeyInUse />
+        <Account />
       </div>
     </Dialog>
   );
@@ -131,37 +133,73 @@ function ThemeChoice(): JSX.Element {
   );
 }
 
-function KeyInUse(): JSX.Element | null {
+/** Who the relay takes this page for, by which key, and what follows from it. */
+function Account(): JSX.Element {
+  const { relay, key } = useServices();
+  const caller = relay.caller.value;
+  const isOpenToAll = caller?.keysRequired === false && key.value === null;
+  return (
+    <section class="field" aria-labelledby="account-title">
+      <h3 class="field-name" id="account-title">
+        API key
+      </h3>
+      {caller === null ? null : <p class="hint">{whoIs(caller)}</p>}
+      {isOpenToAll ? null : <KeyInUse />}
+      <ViewLinks caller={caller} />
+    </section>
+  );
+}
+
+function KeyInUse(): JSX.Element {
   const { key, relay } = useServices();
   const masked = key.masked.value;
   const forget = () => {
     key.forget();
     void relay.check();
   };
+  if (masked !== null) {
+    return (
+      <p class="key-in-use">
+        <code>{masked}</code>
+        <button type="button" class="button" onClick={forget}>
+          Forget this key
+        </button>
+      </p>
+    );
+  }
   return (
-    <div class="field">
-      <span class="field-name">API key</span>
-      {masked === null ? (
-        <p class="hint">
-          None in use.{" "}
-          <button
-            type="button"
-            class="link-button"
-            onClick={() => {
-              key.isWanted.value = true;
-            }}
-          >
-            Enter a key
-          </button>
-        </p>
-      ) : (
-        <p class="key-in-use">
-          <code>{masked}</code>
-          <button type="button" class="button" onClick={forget}>
-            Forget
-          </button>
-        </p>
-      )}
-    </div>
+    <p class="hint">
+      None in use.{" "}
+      <button type="button" class="link-button" onClick={() => key.ask()}>
+        Enter a key
+      </button>
+    </p>
   );
+}
+
+/** Usage and keys, where a narrow top bar has no room for them. */
+function ViewLinks({ caller }: { caller: Caller | null }): JSX.Element {
+  const { panel } = useServices();
+  const close = () => {
+    panel.value = "none";
+  };
+  const isAnybody = caller?.keysRequired === false;
+  return (
+    <p class="caller-links">
+      <a href={formatRoute({ view: "usage" })} onClick={close}>
+        Usage
+      </a>
+      {isAnybody || managesKeys(caller) ? (
+        <a href={formatRoute({ view: "keys" })} onClick={close}>
+          {isAnybody ? "How to make keys" : "Keys"}
+        </a>
+      ) : null}
+    </p>
+  );
+}
+
+/** Return who one is in a sentence: `"You are search (admin), by the key “laptop”."` */
+function whoIs({ owner, role, keyName, keysRequired }: Caller): string {
+  if (!keysRequired) return "This relay has no keys yet: whoever reaches it may do everything.";
+  return `You are ${owner} (${role})${keyName === null ? "" : `, by the key “${keyName}”`}.`;
 }

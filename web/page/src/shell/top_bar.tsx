@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { ExportMenu } from "../chat/export_menu.tsx";
+import { managesKeys } from "../relay/caller.ts";
 import { formatRoute, type Route } from "../router.ts";
 import { Icon } from "./icons.tsx";
 import { ModelPicker } from "./model_picker.tsx";
@@ -9,9 +10,7 @@ import { useServices } from "./services.ts";
 export function TopBar(): JSX.Element {
   const { panel, router } = useServices();
   const route = router.route.value;
-  const isStreams = route.view === "streams";
-  const lastChat = useRef<Route>({ view: "home" });
-  if (!isStreams) lastChat.current = route;
+  const isChat = isOfChat(route);
   return (
     <header class="top-bar">
       <button
@@ -26,20 +25,9 @@ export function TopBar(): JSX.Element {
       >
         <Icon name="menu" />
       </button>
-      <nav class="views" aria-label="Views">
-        <a class="view-link" href={formatRoute(lastChat.current)} aria-current={isStreams ? undefined : "page"}>
-          Chat
-        </a>
-        <a
-          class="view-link"
-          href={formatRoute({ view: "streams", streamId: null })}
-          aria-current={isStreams ? "page" : undefined}
-        >
-          Streams
-        </a>
-      </nav>
+      <Views route={route} />
       <div class="top-bar-tools">
-        {isStreams ? null : <ModelPicker />}
+        {isChat ? <ModelPicker /> : null}
         {route.view === "chat" ? <ExportMenu conversationId={route.conversationId} /> : null}
         <button
           type="button"
@@ -55,4 +43,29 @@ export function TopBar(): JSX.Element {
       </div>
     </header>
   );
+}
+
+/** The page's views. Beside a conversation a phone has room for two; settings lead to the others. */
+function Views({ route }: { route: Route }): JSX.Element {
+  const { relay } = useServices();
+  const lastChat = useRef<Route>({ view: "home" });
+  const isChat = isOfChat(route);
+  if (isChat) lastChat.current = route;
+  const link = (name: string, to: Route, isCurrent: boolean) => (
+    <a class="view-link" href={formatRoute(to)} aria-current={isCurrent ? "page" : undefined}>
+      {name}
+    </a>
+  );
+  return (
+    <nav class={isChat ? "views is-beside-chat" : "views"} aria-label="Views">
+      {link("Chat", lastChat.current, isChat)}
+      {link("Streams", { view: "streams", streamId: null }, route.view === "streams")}
+      {link("Usage", { view: "usage" }, route.view === "usage")}
+      {managesKeys(relay.caller.value) ? link("Keys", { view: "keys" }, route.view === "keys") : null}
+    </nav>
+  );
+}
+
+function isOfChat({ view }: Route): boolean {
+  return view === "home" || view === "chat";
 }

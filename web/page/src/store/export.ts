@@ -64,7 +64,7 @@ function factsOf({ facts }: AnswerRecord): Record<string, number | null> {
     tokens: facts.tokens,
     ttft_ms: facts.ttftMs,
     tokens_per_second: facts.tokensPerSecond,
-    cost_usd: facts.cost,
+    cost_usd: facts.bill ? facts.bill.usd : facts.cost,
   };
 }
 

@@ -6,8 +6,9 @@ const NAME = "headrace.key";
 export class SessionKey {
   readonly #storage: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
   readonly #value: Signal<string | null>;
-  /** True while the relay wants a key that it does not have from us. */
-  readonly isWanted: Signal<boolean> = signal(false);
+  readonly #isWanted: Signal<boolean> = signal(false);
+  /** Told that the key in use, or having none, is refused; once is enough, however often the relay says so. */
+  #isToldOf = false;
   /** The key's last characters behind dots; null without a key. */
   readonly masked: ReadonlySignal<string | null>;
 
@@ -21,6 +22,29 @@ export class SessionKey {
     return this.#value.value;
   }
 
+  /** True while the page asks the reader for a key. */
+  get isWanted(): ReadonlySignal<boolean> {
+    return this.#isWanted;
+  }
+
+  /** The relay refused `key`: ask for another, once; who said "not now" is not asked again for the same. */
+  refused(key: string | null): void {
+    // An answer to what was sent before the key was changed says nothing of this one.
+    if (key !== this.#value.peek() || this.#isToldOf) return;
+    this.#isToldOf = true;
+    this.#isWanted.value = true;
+  }
+
+  /** Ask for a key because the reader wants to give one. */
+  ask(): void {
+    this.#isWanted.value = true;
+  }
+
+  /** Ask no more: the reader has none at hand. */
+  dismiss(): void {
+    this.#isWanted.value = false;
+  }
+
   /** Use this key from now on; an empty one is none. */
   set(key: string): void {
     const value = key.trim();
@@ -28,12 +52,14 @@ export class SessionKey {
       this.forget();
       return;
     }
+    this.#isToldOf = false;
     this.#value.value = value;
-    this.isWanted.value = false;
+    this.#isWanted.value = false;
     attempt(() => this.#storage?.setItem(NAME, value) ?? null);
   }
 
   forget(): void {
+    this.#isToldOf = false;
     this.#value.value = null;
     attempt(() => this.#storage?.removeItem(NAME) ?? null);
   }

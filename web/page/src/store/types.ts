@@ -53,6 +53,25 @@ export interface Facts {
   readonly tokensPerSecond: number | null;
   /** As the engine's usage says, in US dollars. */
   readonly cost: number | null;
+  /** As the relay charges; absent where it was not asked, as in what older versions of this page kept. */
+  readonly bill?: AnswerBill | null;
+}
+
+/** What the relay charges for an answer; null where it does not tell. */
+export interface AnswerBill {
+  /** US dollars; null where no price of the model is known. */
+  readonly usd: number | null;
+  /** The tokens are the relay's own count, at least in part. */
+  readonly isEstimated: boolean;
+  /** What was charged of an answer that was cut off, as the relay calls it: "delivered", "generated" or "vendor". */
+  readonly rule: string | null;
+  readonly promptTokens: number | null;
+  /** Those of the prompt that the engine had in a cache. */
+  readonly cachedTokens: number | null;
+  readonly completionTokens: number | null;
+  /** What the engine made, and what clients were given, as the relay counts. */
+  readonly generatedTokens: number | null;
+  readonly deliveredTokens: number | null;
 }
 
 export const NO_FACTS: Facts = { tokens: null, ttftMs: null, tokensPerSecond: null, cost: null };

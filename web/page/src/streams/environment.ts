@@ -11,6 +11,8 @@ export interface StreamsEnvironment {
   readonly surroundings: Surroundings;
   /** Unix seconds. */
   nowS(): number;
+  /** Whether the reader sees streams of all owners. */
+  seesAll(): boolean;
   /** Calls before the next frame; a hidden tab has none until it is shown. */
   readonly nextFrame: Schedule;
   /** Leads the page to a hash route, such as "#/streams". */

@@ -1,6 +1,8 @@
 /** The facts of a stream, each with its name. */
 
 import type { ComponentChildren } from "preact";
+import { formatMoney, NO_PRICE } from "../money.ts";
+import type { AnswerBill } from "../store/types.ts";
 import { formatBytes, formatCount, formatCounted, formatDuration, formatMoment, formatRate } from "./format.ts";
 import { durationOf, rateOf, ttftOf } from "./measures.ts";
 import { isRunning, type Perceived, type Stream } from "./stream.ts";
@@ -11,12 +13,14 @@ export interface FactsProps {
   /** Entries of its log; null when unknown. */
   entries: number | null;
   nowS: number;
+  /** Others than the reader may own streams here. */
+  showsOwner: boolean;
 }
 
 type Fact = readonly [name: string, value: ComponentChildren];
 
-export function Facts({ stream, entries, nowS }: FactsProps) {
-  return <FactList facts={factsOf(stream, entries, nowS)} />;
+export function Facts(props: FactsProps) {
+  return <FactList facts={[...factsOf(props), ...moneyFacts(props)]} />;
 }
 
 /** What its client reported of a stream that has ended. */
@@ -42,7 +46,7 @@ function FactList({ facts }: { facts: readonly Fact[] }) {
   );
 }
 
-function factsOf(stream: Stream, entries: number | null, nowS: number): Fact[] {
+function factsOf({ stream, entries, nowS }: FactsProps): Fact[] {
   const rate = rateOf(stream, nowS);
   const waits = isRunning(stream) && stream.firstContentAt === null;
   const facts: (Fact | null)[] = [
@@ -65,6 +69,34 @@ function factsOf(stream: Stream, entries: number | null, nowS: number): Fact[] {
     ["Request", stream.requestId === null ? UNKNOWN : <code key="request">{stream.requestId}</code>],
   ];
   return facts.filter((fact) => fact !== null);
+}
+
+/** Whose it is, and what it cost. */
+function moneyFacts({ stream, showsOwner }: FactsProps): Fact[] {
+  const { owner, keyId, tags, deliveredTokens, generatedTokens, bill } = stream;
+  const facts: (Fact | null)[] = [
+    showsOwner && owner !== null ? ["Owner", owner] : null,
+    keyId !== null ? ["Key", <code key="key">{keyId}</code>] : null,
+    tags.length > 0 ? ["Tags", tags.map(([name, value]) => `${name}=${value}`).join(", ")] : null,
+    deliveredTokens !== null && generatedTokens !== null
+      ? ["Delivered", `${formatCount(deliveredTokens)} of ${formatCounted(generatedTokens, "token", "tokens")}`]
+      : null,
+    bill !== null ? ["Cost", costWords(bill)] : null,
+  ];
+  return facts.filter((fact) => fact !== null);
+}
+
+function costWords({ usd, isEstimated }: AnswerBill): ComponentChildren {
+  if (usd === null) {
+    return NO_PRICE;
+  }
+  return (
+    <>
+      {isEstimated && "about "}
+      {formatMoney(usd)}
+      <small>{isEstimated ? "estimated by the relay" : "as the engine counted"}</small>
+    </>
+  );
 }
 
 function perceivedFacts(perceived: Perceived): Fact[] {

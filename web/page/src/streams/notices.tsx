@@ -9,6 +9,7 @@ const TITLES: Readonly<Record<Problem["kind"], string>> = {
   unreachable: "The relay does not answer",
   not_found: "The relay has no such stream",
   unauthorized: "The relay wants an API key",
+  forbidden: "Your key may not do this",
   refused: "The relay could not do that",
 };
 
@@ -16,6 +17,7 @@ const HELP: Readonly<Record<Problem["kind"], string>> = {
   unreachable: "It may be restarting, or this device may be offline. This page goes on trying.",
   not_found: "It was erased, or it is older than the relay keeps streams.",
   unauthorized: "Once you have entered one, this page goes on by itself.",
+  forbidden: "",
   refused: "",
 };
 

@@ -68,6 +68,7 @@ interface BodyProps {
 }
 
 function Body({ id, state, model, onErase }: BodyProps) {
+  const { seesAll } = useEnvironment();
   const { stream, problem, refusal, heardAt } = state;
   if (problem !== null && (stream === null || problem.kind === "not_found")) {
     return (
@@ -89,7 +90,7 @@ function Body({ id, state, model, onErase }: BodyProps) {
           That could not be done: {refusal.message}
         </p>
       )}
-      <Facts stream={stream} entries={state.timeline?.entries ?? null} nowS={heardAt} />
+      <Facts stream={stream} entries={state.timeline?.entries ?? null} nowS={heardAt} showsOwner={seesAll()} />
       <Log state={state} stream={stream} />
       {stream.perceived !== null && <PerceivedFacts perceived={stream.perceived} />}
       <StreamText id={id} isRunning={isRunning(stream)} />

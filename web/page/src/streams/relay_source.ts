@@ -1,14 +1,11 @@
 /** The relay behind this page, by its JSON routes and the page's client. */
 
-import { keyHeaders, messageOf } from "../relay/json.ts";
+import { Api, checked, type Fetch } from "../relay/api.ts";
 import { say } from "../words.ts";
 import type { FollowStatus, StreamsServices } from "./services.ts";
-import { type Follower, type ListQuestion, type ProblemKind, SourceError, type StreamsSource } from "./source.ts";
+import { type Follower, type ListQuestion, SourceError, type StreamsSource } from "./source.ts";
 import { readStream, readStreamPage, type Stream, type StreamPage } from "./stream.ts";
 import { readTimelinePage, type TimelinePage } from "./timeline.ts";
-
-/** How long an answer may take, in milliseconds: cancelling waits for the end of the stream, a second at most. */
-const PATIENCE_MS = 10_000;
 
 /** Flushes asked for at once. */
 const TIMELINE_LIMIT = 2000;
@@ -19,15 +16,13 @@ const NO_TIMELINE: readonly number[] = [404, 405, 410];
 /** States of a stream that is followed, or will be again. */
 const OPEN_STATES: readonly string[] = ["waiting", "streaming", "reconnecting"];
 
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
-
 export class RelaySource implements StreamsSource {
   readonly #services: StreamsServices;
-  readonly #fetch: Fetch;
+  readonly #api: Api;
 
   constructor(services: StreamsServices, fetch: Fetch) {
     this.#services = services;
-    this.#fetch = fetch;
+    this.#api = new Api(fetch, services.key);
   }
 
   async list({ state, after, limit }: ListQuestion, signal: AbortSignal): Promise<StreamPage> {
@@ -38,25 +33,25 @@ export class RelaySource implements StreamsSource {
     if (after !== null) {
       query.set("after", after);
     }
-    return readStreamPage(await this.#json("GET", `/v1/streams?${query}`, signal));
+    return readStreamPage(await this.#api.json("GET", `/v1/streams?${query}`, { signal }));
   }
 
   async stream(id: string, signal: AbortSignal): Promise<Stream> {
-    return found(await this.#json("GET", pathOf(id), signal));
+    return found(await this.#api.json("GET", pathOf(id), { signal }));
   }
 
   async timeline(id: string, after: number, signal: AbortSignal): Promise<TimelinePage | null> {
     const path = `${pathOf(id)}/timeline?after=${after}&limit=${TIMELINE_LIMIT}`;
-    const { status, body } = await this.#ask("GET", path, signal);
+    const { status, body } = await this.#api.ask("GET", path, { signal });
     return NO_TIMELINE.includes(status) ? null : readTimelinePage(checked(status, body));
   }
 
   async cancel(id: string): Promise<Stream> {
-    return found(await this.#json("POST", `${pathOf(id)}/cancel`, null));
+    return found(await this.#api.json("POST", `${pathOf(id)}/cancel`));
   }
 
   async erase(id: string): Promise<void> {
-    const { status, body } = await this.#ask("DELETE", pathOf(id), null);
+    const { status, body } = await this.#api.ask("DELETE", pathOf(id));
     // Somebody else was faster.
     if (status !== 404) {
       checked(status, body);
@@ -78,54 +73,10 @@ export class RelaySource implements StreamsSource {
     });
     return () => generation.detach();
   }
-
-  async #json(method: string, path: string, signal: AbortSignal | null): Promise<unknown> {
-    const { status, body } = await this.#ask(method, path, signal);
-    return checked(status, body);
-  }
-
-  async #ask(method: string, path: string, signal: AbortSignal | null): Promise<{ status: number; body: unknown }> {
-    const patience = AbortSignal.timeout(PATIENCE_MS);
-    try {
-      const response = await this.#fetch(path, {
-        method,
-        headers: keyHeaders(this.#services.key.value),
-        cache: "no-store",
-        signal: signal === null ? patience : AbortSignal.any([signal, patience]),
-      });
-      const body: unknown = await response.json().catch(() => null);
-      if (response.status === 401) {
-        this.#services.key.isWanted.value = true;
-      }
-      return { status: response.status, body };
-    } catch (error) {
-      throw new SourceError("unreachable", error instanceof Error ? error.message : String(error));
-    }
-  }
 }
 
 function pathOf(id: string): string {
   return `/v1/streams/${encodeURIComponent(id)}`;
-}
-
-function checked(status: number, body: unknown): unknown {
-  if (status >= 200 && status < 300) {
-    return body;
-  }
-  const message = messageOf(body);
-  throw new SourceError(kindOf(status, message), message ?? `the relay answered ${status}`);
-}
-
-/** An error of the 500s without the relay's own words is a proxy's that did not reach it. */
-function kindOf(status: number, message: string | null): ProblemKind {
-  switch (status) {
-    case 401:
-      return "unauthorized";
-    case 404:
-      return "not_found";
-    default:
-      return status >= 500 && message === null ? "unreachable" : "refused";
-  }
 }
 
 function found(body: unknown): Stream {

@@ -1,6 +1,7 @@
 /** One stream in the list. */
 
 import { StateBadge } from "./badge.tsx";
+import { useEnvironment } from "./environment.ts";
 import { formatAge, formatCount, formatDuration, formatMoment, formatRate } from "./format.ts";
 import { ageOf, durationOf, rateOf } from "./measures.ts";
 import { isRunning, type Stream } from "./stream.ts";
@@ -23,7 +24,9 @@ function Cell({ label, value, kind = "" }: { label: string; value: string | null
 export function StreamRow({ stream, nowS }: { stream: Stream; nowS: number }) {
   const shown = (value: number | null, format: (value: number) => string) => (value === null ? null : format(value));
   const end = endWords(stream);
-  const origin = [stream.model, stream.engine].filter((part) => part !== null).join(" on ");
+  const { seesAll } = useEnvironment();
+  const made = [stream.model, stream.engine].filter((part) => part !== null).join(" on ") || "unknown model";
+  const origin = seesAll() && stream.owner !== null ? `${made}, for ${stream.owner}` : made;
   return (
     <tr data-stream={stream.id} data-state={stream.state}>
       <td class="streams-cell streams-what">
@@ -32,7 +35,7 @@ export function StreamRow({ stream, nowS }: { stream: Stream; nowS: number }) {
       </td>
       <td class="streams-cell streams-who">
         <a href={`#/streams/${stream.id}`}>{stream.id}</a>
-        <span class="streams-origin">{origin || "unknown model"}</span>
+        <span class="streams-origin">{origin}</span>
       </td>
       <td
         class="streams-cell streams-number"

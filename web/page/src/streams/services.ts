@@ -1,5 +1,7 @@
 /** What this view needs of the rest of the page. */
 
+import type { KeyInUse } from "../relay/api.ts";
+
 export interface FollowStatus {
   readonly state: string;
   readonly cause?: string;
@@ -19,6 +21,6 @@ export interface Attacher {
 export interface StreamsServices {
   /** Follows streams. */
   readonly client: Attacher;
-  /** The API key of the session; `isWanted` is set when the relay asks for one. */
-  readonly key: { readonly value: string | null; readonly isWanted: { value: boolean } };
+  /** The API key of the session. */
+  readonly key: KeyInUse;
 }

@@ -1,27 +1,9 @@
 /** What the Streams view needs of the outside: the relay, and a stream's text as it comes. */
 
+export { type Problem, type ProblemKind, problemOf, SourceError } from "../relay/problem.ts";
+
 import type { Stream, StreamPage, StreamState } from "./stream.ts";
 import type { TimelinePage } from "./timeline.ts";
-
-/** Why something could not be had. */
-export type ProblemKind = "unreachable" | "not_found" | "unauthorized" | "refused";
-
-export interface Problem {
-  readonly kind: ProblemKind;
-  /** In plain words; the relay's own where it had any. */
-  readonly message: string;
-}
-
-/** What every call below rejects with, save when it was aborted. */
-export class SourceError extends Error {
-  readonly kind: ProblemKind;
-
-  constructor(kind: ProblemKind, message: string) {
-    super(message);
-    this.name = "SourceError";
-    this.kind = kind;
-  }
-}
 
 /** Which streams to list. */
 export interface ListQuestion {
@@ -55,12 +37,4 @@ export interface StreamsSource {
   erase(id: string): Promise<void>;
   /** Follows from the start to the end; the returned call ends that, and stops nothing but the following. */
   follow(id: string, follower: Follower): () => void;
-}
-
-/** Returns what is told of an error. */
-export function problemOf(error: unknown): Problem {
-  if (error instanceof SourceError) {
-    return { kind: error.kind, message: error.message };
-  }
-  return { kind: "unreachable", message: error instanceof Error ? error.message : String(error) };
 }

@@ -1,5 +1,7 @@
 /** A stream as `GET /v1/streams` and `GET /v1/streams/{id}` tell of it. */
 
+import { billOf } from "../relay/bill.ts";
+import type { AnswerBill } from "../store/types.ts";
 import { listOf, numberOf, objectOf, textOf } from "./json.ts";
 
 /** States in the order of a stream's life; the first two still run. */
@@ -29,6 +31,12 @@ export interface Stream {
   readonly model: string | null;
   readonly engine: string | null;
   readonly requestId: string | null;
+  /** Whose it is; null also while the relay has no keys. */
+  readonly owner: string | null;
+  /** The client key that it was asked for with. */
+  readonly keyId: string | null;
+  /** What its cost is told apart by. */
+  readonly tags: readonly (readonly [name: string, value: string])[];
   readonly createdAt: number | null;
   readonly firstContentAt: number | null;
   readonly endedAt: number | null;
@@ -36,6 +44,11 @@ export interface Stream {
   readonly completionTokens: number | null;
   /** "engine" or "counted" (by the relay). */
   readonly tokensSource: string | null;
+  /** What the engine made, and what clients were given, as the relay counts. */
+  readonly generatedTokens: number | null;
+  readonly deliveredTokens: number | null;
+  /** Null before the end. */
+  readonly bill: AnswerBill | null;
   readonly bytes: number | null;
   readonly malformedChunks: number | null;
   /** "durable" or "degraded". */
@@ -75,12 +88,18 @@ export function readStream(value: unknown): Stream | null {
     model: textOf(fields.model),
     engine: textOf(fields.engine),
     requestId: textOf(fields.request_id),
+    owner: textOf(fields.owner),
+    keyId: textOf(fields.key_id),
+    tags: readTags(fields.tags),
     createdAt: numberOf(fields.created_at),
     firstContentAt: numberOf(fields.first_content_at),
     endedAt: numberOf(fields.ended_at),
     promptTokens: numberOf(usage?.prompt_tokens),
     completionTokens: numberOf(usage?.completion_tokens),
     tokensSource: textOf(fields.tokens_source),
+    generatedTokens: numberOf(fields.generated_tokens),
+    deliveredTokens: numberOf(fields.delivered_tokens),
+    bill: billOf(fields),
     bytes: numberOf(fields.bytes),
     malformedChunks: numberOf(fields.malformed_chunks),
     durability: textOf(fields.durability),
@@ -94,6 +113,12 @@ export function readStreamPage(value: unknown): StreamPage {
   const fields = objectOf(value);
   const streams = listOf(fields?.data).map(readStream);
   return { streams: streams.filter((stream) => stream !== null), hasMore: fields?.has_more === true };
+}
+
+function readTags(value: unknown): [string, string][] {
+  return Object.entries(objectOf(value) ?? {}).flatMap(([name, text]) =>
+    typeof text === "string" ? [[name, text]] : [],
+  );
 }
 
 function readPerceived(value: unknown): Perceived | null {

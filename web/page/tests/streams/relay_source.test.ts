@@ -9,6 +9,7 @@ const never = new AbortController().signal;
 function asking(status: number, body: unknown, key: string | null = null) {
   const handlers: FollowHandlers[] = [];
   const detach = vi.fn();
+  const refused = vi.fn();
   const services: StreamsServices = {
     client: {
       attach(_id, given) {
@@ -16,13 +17,13 @@ function asking(status: number, body: unknown, key: string | null = null) {
         return { detach };
       },
     },
-    key: { value: key, isWanted: { value: false } },
+    key: { value: key, refused },
   };
   const text = body === undefined ? "<html>" : JSON.stringify(body);
   const fetch = vi.fn(
     async (_url: string, _init: RequestInit) => new Response(status === 204 ? null : text, { status }),
   );
-  return { source: new RelaySource(services, fetch), services, fetch, handlers, detach };
+  return { source: new RelaySource(services, fetch), refused, fetch, handlers, detach };
 }
 
 test("the list is asked for by state, age and number", async () => {
@@ -74,10 +75,10 @@ test("no answer at all means that the relay is unreachable", async () => {
   await expect(source.stream("a", never)).rejects.toMatchObject({ kind: "unreachable" });
 });
 
-test("a 401 asks the page for a key", async () => {
-  const { source, services } = asking(401, { error: { message: "no", code: "invalid_api_key" } });
+test("a 401 tells the page which key was refused", async () => {
+  const { source, refused } = asking(401, { error: { message: "no", code: "invalid_api_key" } }, "hr_old");
   await source.stream("a", never).catch(() => {});
-  expect(services.key.isWanted.value).toBe(true);
+  expect(refused.mock.calls).toEqual([["hr_old"]]);
 });
 
 test("an abort reaches the request", async () => {

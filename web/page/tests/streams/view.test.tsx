@@ -26,7 +26,12 @@ async function doing(something: () => unknown): Promise<void> {
 }
 
 /** Shows the view in a document; `open` shows another stream, or the list. */
-async function show(streamId: string | null, prepare: (source: FakeSource) => void = () => {}, startS = 0) {
+async function show(
+  streamId: string | null,
+  prepare: (source: FakeSource) => void = () => {},
+  startS = 0,
+  seesAll = false,
+) {
   const source = new FakeSource();
   prepare(source);
   const surroundings = new ManualSurroundings();
@@ -39,6 +44,7 @@ async function show(streamId: string | null, prepare: (source: FakeSource) => vo
     source,
     surroundings,
     nowS: () => surroundings.nowS + startS,
+    seesAll: () => seesAll,
     nextFrame(draw) {
       draw();
       return () => {};
@@ -371,4 +377,36 @@ test("a relay without timelines shows everything else", async () => {
   });
   expect(host.textContent).toContain("The relay does not tell when the entries of this stream were written.");
   expect(host.querySelector(".streams-facts")).not.toBeNull();
+});
+
+const BILLED = {
+  ...STALLED,
+  owner: "search",
+  tags: { team: "web", feature: "chat" },
+  generated_tokens: 212,
+  delivered_tokens: 200,
+  cost: { usd: "0.0000021", basis: "estimated", rule: "generated" },
+};
+
+test("the facts of a stream say what it cost, its tags, and to admins whose it is", async () => {
+  const prepare = (source: FakeSource) => {
+    source.streams = [streamOf("strm_a", BILLED)];
+  };
+  const { host, open } = await show("strm_a", prepare, 9, true);
+  const facts = host.querySelector(".streams-facts")?.textContent;
+  expect(facts).toContain("Ownersearch");
+  expect(facts).toContain("Tagsteam=web, feature=chat");
+  expect(facts).toContain("Costabout $0.0000021");
+  expect(facts).toContain("Delivered200 of 212 tokens");
+  await open(null);
+  expect(host.querySelector("tbody tr")?.textContent).toContain("sim on openai, for search");
+});
+
+test("members are not told that all is theirs, and no known price is no price of zero", async () => {
+  const { host } = await show("strm_a", (source) => {
+    source.streams = [streamOf("strm_a", { ...BILLED, cost: { usd: null, basis: "estimated" } })];
+  });
+  const facts = host.querySelector(".streams-facts")?.textContent;
+  expect(facts).not.toContain("Owner");
+  expect(facts).toContain("Costno price known");
 });

@@ -1,0 +1,1 @@
+"""``headrace keys``: who may use a relay."""

@@ -1,0 +1,1 @@
+"""``headrace usage``: what requests used and cost."""

@@ -1,0 +1,106 @@
+"""The terms of one request: what its caller, its model and its engine are held to, and what it costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from headrace.http.node import Node
+from headrace.policy.billing import BillingRules, Counts, bill_of
+from headrace.policy.prices import PriceBook
+from headrace.policy.purse import Purse
+from headrace.policy.quote import Quote
+from headrace.policy.scopes import Scope, ScopeKind
+from headrace.settings import Settings
+from headrace.types.access import Allowance, Budget, Caller, ClientKey, Owner
+from headrace.types.bill import Bill
+from headrace.types.record import Record
+
+T = TypeVar("T", Allowance, Budget)
+
+_BOUNDLESS = Allowance()
+
+
+def key_limits(node: Node, key: ClientKey) -> Allowance:
+    """Return a key's limits; what it does not say comes from ``keys.limits``."""
+    return _over(key.limits, node.settings.keys.limits)
+
+
+def key_budget(node: Node, key: ClientKey) -> Budget:
+    """Return a key's budget; what it does not say comes from ``keys.budget``."""
+    return _over(key.budget, node.settings.keys.budget)
+
+
+def owner_limits(node: Node, owner: Owner) -> Allowance:
+    settings = node.settings.owners.get(owner)
+    return settings.limits if settings is not None else _BOUNDLESS
+
+
+def owner_budget(node: Node, owner: Owner) -> Budget:
+    settings = node.settings.owners.get(owner)
+    return settings.budget if settings is not None else Budget()
+
+
+def scopes_of(node: Node, caller: Caller, model: str) -> list[Scope]:
+    """Return everything that a request counts for."""
+    model_settings = node.settings.models.get(model)
+    held = [
+        (ScopeKind.OWNER, caller.owner, owner_limits(node, caller.owner)),
+        (ScopeKind.MODEL, model, model_settings.limits if model_settings is not None else _BOUNDLESS),
+        (ScopeKind.ENGINE, node.supervisor.engine.name, node.settings.engine.limits),
+    ]
+    if caller.key is None:
+        held = [part for part in held if part[2] != _BOUNDLESS]
+    else:
+        # Also those without a limit, so that one which is set later counts the streams that run by then.
+        held.insert(0, (ScopeKind.KEY, caller.key.id, key_limits(node, caller.key)))
+    return [node.lobby.admission.scope(kind, name, limits) for kind, name, limits in held]
+
+
+def rules_of(node: Node, model: str) -> BillingRules:
+    """Return what is charged for answers of a model that were cut off."""
+    return _rules(node.settings, model)
+
+
+def _rules(settings: Settings, model: str) -> BillingRules:
+    billing, own = settings.billing, settings.models.get(model)
+    return BillingRules(
+        cancelled=(own.cancelled if own is not None else None) or billing.cancelled,
+        truncated=(own.truncated if own is not None else None) or billing.truncated,
+    )
+
+
+def quote_of(node: Node, model: str, at: float) -> Quote | None:
+    """Return the price of a model at a time in Unix seconds; None when it is not known."""
+    return node.prices.quote(model, datetime.fromtimestamp(at, UTC))
+
+
+def recovered_bill(settings: Settings, prices: PriceBook, record: Record) -> Bill:
+    """Return the bill of a request whose stream a crash has cut off: all that its log holds can still be delivered."""
+    counts = Counts(
+        prompt_tokens=record.prompt_tokens,
+        cached_tokens=0,
+        completion_tokens=record.completion_tokens,
+        generated_tokens=record.generated_tokens,
+        delivered_tokens=record.delivered_tokens,
+        is_reported=False,
+    )
+    quote = prices.quote(record.model, datetime.fromtimestamp(record.accepted_at, UTC))
+    return bill_of(record.state, counts, _rules(settings, record.model), quote, was_accepted=True)
+
+
+def purse_of(node: Node, caller: Caller, at: float) -> Purse:
+    """Return a hold on the budgets of a caller; on nothing for who shows no key, and is not told apart from others."""
+    if caller.key is None:
+        return Purse(())
+    budgets = owner_budget(node, caller.owner), key_budget(node, caller.key)
+    return Purse(node.ledger.accounts(caller.owner, caller.key_id, *budgets, at))
+
+
+def _over(own: T, default: T) -> T:
+    """Return ``own`` with the default's values where it has none."""
+    names = own.__struct_fields__
+    missing = {name: getattr(default, name) for name in names if getattr(own, name) is None}
+    return msgspec.structs.replace(own, **missing) if missing else own

@@ -1,0 +1,50 @@
+"""The charge of one stream: what it may still take, and what it costs in the end."""
+
+from __future__ import annotations
+
+from headrace.policy.billing import BillingRules, Counts, bill_of
+from headrace.policy.meter import Meter
+from headrace.policy.quote import Quote
+from headrace.types.bill import Bill, BillRule
+from headrace.types.outcome import State
+
+
+class Charge:
+    """Meter, rules and price of one stream. Made without arguments nothing bounds it, and no price is known.
+
+    Args:
+        meter: What it pays with as tokens come.
+        rules: What is charged for an answer that was cut off.
+        quote: The model's price; None when it is not known.
+    """
+
+    __slots__ = ("_meter", "_quote", "_rules", "is_metered")
+
+    def __init__(
+        self, meter: Meter | None = None, *, rules: BillingRules | None = None, quote: Quote | None = None
+    ) -> None:
+        self.is_metered = meter is not None
+        self._meter = meter
+        self._rules = rules or BillingRules()
+        self._quote = quote
+
+    def may_read(self, now_s: float) -> bool:
+        """Return whether more may be read now; False while a rate of tokens is used up."""
+        return self._meter is None or self._meter.may_read(now_s)
+
+    def spend(self, tokens: int, now_s: float) -> str | None:
+        """Pay for tokens that came. Returns why the stream must end now, None when it need not."""
+        return None if self._meter is None else self._meter.spend(tokens, now_s)
+
+    def bill(self, state: State, counts: Counts, *, was_accepted: bool) -> Bill:
+        """Return the bill of a stream that has ended."""
+        return bill_of(state, counts, self._rules, self._quote, was_accepted=was_accepted)
+
+    def settle(self, bill: Bill, now_s: float) -> None:
+        """Give back what is held, and pay exactly what the bill says. Again: correct that."""
+        if self._meter is not None:
+            self._meter.settle(bill.prompt_tokens, bill.completion_tokens, bill.nano_usd, now_s)
+
+    def asks_vendor(self, state: State) -> bool:
+        """Return whether the engine is read to its end for its usage, although the stream has ended so."""
+        return self._rules.rule(state) is BillRule.VENDOR
