@@ -123,9 +123,8 @@ def _order_of(node: Node, ask: Ask, model: str, max_tokens: int | None) -> Order
     request, engine, key = ask.request, node.settings.engine, ask.caller.key
     wanted = request.max_output_tokens
     if max_tokens is not None and wanted is not None and wanted > max_tokens:
-        raise ClientRequestError(
-            f"max_tokens = {wanted} is more than the {max_tokens} that are allowed here", param="max_tokens"
-        )
+        field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+        raise ClientRequestError(f"{field} = {wanted} is more than the {max_tokens} that are allowed here", param=field)
     names = node.forwarded
     headers = tuple(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in ask.headers.items() if name in names
@@ -173,7 +172,7 @@ def _start(node: Node, ask: Ask, order: Order, slot: Slot) -> Pump:
     quote = quote_of(node, order.model, accepted_at)
     purse = purse_of(node, ask.caller, accepted_at)
     try:
-        _reserve_prompt(purse, quote, ask.prompt_tokens)
+        _reserve_prompt(purse, quote, ask.prompt_tokens, accepted_at)
         charge = Charge(_meter_of(ask, slot, purse, quote), rules=rules_of(node, order.model), quote=quote)
         return node.supervisor.start(order, charge)
     except BaseException:
@@ -192,7 +191,7 @@ def _meter_of(ask: Ask, slot: Slot, purse: Purse, quote: Quote | None) -> Meter 
     return Meter(slot, purse, quote, max_output_tokens=most)
 
 
-def _reserve_prompt(purse: Purse, quote: Quote | None, prompt_tokens: int) -> None:
+def _reserve_prompt(purse: Purse, quote: Quote | None, prompt_tokens: int, accepted_at: float) -> None:
     """Reserve what the prompt costs by its estimate: something, so that a budget that is spent lets nobody in.
 
     Raises:
@@ -202,7 +201,11 @@ def _reserve_prompt(purse: Purse, quote: Quote | None, prompt_tokens: int) -> No
     if not purse.reserve(max(1, cost)):
         account = purse.short_of
         why = account.explain() if account is not None else "the budget is spent"
-        raise BudgetExhausted(why, headers=(("x-should-retry", "false"),))
+        raise BudgetExhausted(
+            why,
+            retry_after_s=None if account is None else max(1.0, account.period.ends_at - accepted_at),
+            headers=(("x-should-retry", "false"),),
+        )
 
 
 def _quota(slot: Slot, now_s: float) -> Headers:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from headrace.errors import ClientRequestError, StoreError
 from headrace.http.exchange import Exchange
 from headrace.http.node import Node
 from headrace.http.streams import no_such_stream, require_visible, stream_id_in_path
+from headrace.protocol.body import read_body
 from headrace.types.ids import StreamId
 from headrace.types.record import Perceived
 
@@ -17,9 +16,6 @@ MAX_REPORT_BYTES = 4096
 
 RETRY_AFTER_S = 1.0
 """When to come back while the store lacks the end: about as often it is offered what it missed."""
-
-_FIELD = re.compile(r"field `(?P<name>[^`]*)`|at `\$\.(?P<path>[^`]*)`$")
-"""Where msgspec names a field: one that is unknown or missing, and one whose value is wrong."""
 
 
 class Report(Perceived, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,18 +54,7 @@ def parse_report(body: bytes) -> Report:
     Raises:
         ClientRequestError: It is too large, not JSON, or a field is wrong; ``param`` names the field.
     """
-    if len(body) > MAX_REPORT_BYTES:
-        raise ClientRequestError(f"a report has at most {MAX_REPORT_BYTES} bytes", status=413)
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        found = _FIELD.search(text)
-        field = (found["name"] or found["path"] or "")[:100] if found is not None else ""
-        what = text.partition(" - at `$")[0][:300]
-        raise ClientRequestError(f"{field or 'the body'}: {what}", param=field or None) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ClientRequestError(f"the body is not valid JSON: {error}", code="invalid_json") from error
+    return read_body(body, _decoder, max_bytes=MAX_REPORT_BYTES)
 
 
 def _require_kept_end(node: Node, stream_id: StreamId) -> None:

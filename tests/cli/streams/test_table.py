@@ -20,7 +20,7 @@ def test_columns_are_aligned_and_free_of_control_characters() -> None:
     assert table([STREAM, running], now=1030.0) == [
         "ID          STATE           MODEL  AGE    TOKENS",
         "ab          completed/stop  水車   30 s       12",
-        "cccccccccc  in_progress     m      1 min        ",
+        "cccccccccc  in_progress     m      1 min",
     ]
 
 

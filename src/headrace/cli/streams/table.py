@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.cells import cell_len
-
+from headrace.cli.columns import aligned
 from headrace.cli.untrusted import one_line
 
 HEADINGS = ("ID", "STATE", "MODEL", "AGE", "TOKENS")
@@ -26,17 +25,13 @@ def table(streams: Sequence[Stream], *, now: float) -> list[str]:
         streams: As the relay gives them.
         now: Unix seconds.
     """
-    rows = [HEADINGS, *(_row(stream, now) for stream in streams)]
-    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    # The numbers of the last column are easier to compare at the right.
-    return ["  ".join([*map(_padded, row[:-1], widths), _padded(row[-1], widths[-1], right=True)]) for row in rows]
+    return aligned([HEADINGS, *(_row(stream, now) for stream in streams)], right=[len(HEADINGS) - 1])
 
 
 def details(stream: Stream) -> list[str]:
     """Return one line for each field that says something."""
     shown = {key: _shown(key, value) for key, value in stream.items() if value not in _NOTHING and key != "object"}
-    width = max((len(one_line(key)) for key in shown), default=0)
-    return [f"{_padded(one_line(key), width)}  {value}" for key, value in shown.items()]
+    return aligned([(one_line(key), value) for key, value in shown.items()]) if shown else []
 
 
 def _row(stream: Stream, now: float) -> tuple[str, ...]:
@@ -65,8 +60,3 @@ def _shown(key: str, value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{one_line(name)} {one_line(part)}" for name, part in value.items() if part is not None)
     return one_line(value)
-
-
-def _padded(text: str, width: int, *, right: bool = False) -> str:
-    space = " " * (width - cell_len(text))
-    return space + text if right else text + space

@@ -3,7 +3,7 @@ import { goodSecrets, isGood, type Key, stateOf } from "./key.ts";
 import type { KeysModel } from "./keys_model.ts";
 import { endOf, limitLines, momentOf, STATE_WORDS, spentLines, titleOf } from "./wording.ts";
 
-const HEADS = ["Key", "Owner", "State", "Created", "Spent", "Limits"] as const;
+const HEADS = ["Key", "Owner", "State", "Created", "Spent", "Limits and tags"] as const;
 
 interface KeysTableProps {
   readonly keys: readonly Key[];
@@ -66,7 +66,7 @@ function Row({ of: key, model, ownId, nowS }: RowProps): JSX.Element {
       <td data-label="Spent">
         <Lines lines={spentLines(key)} />
       </td>
-      <td data-label="Limits">
+      <td data-label="Limits and tags">
         <Lines lines={boundsOf(key)} />
       </td>
       <td class="keys-acts">{isGood(key, nowS) ? <Actions of={key} model={model} /> : null}</td>
