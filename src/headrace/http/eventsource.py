@@ -20,7 +20,8 @@ from headrace.http.exchange import Exchange
 from headrace.http.intake import Ask, begin
 from headrace.http.node import Node, new_stream_id
 from headrace.http.parameters import asked, linger_s_of, options_of, stream_id_of, whole_number
-from headrace.http.streams import log_of, next_position
+from headrace.http.streams import next_position
+from headrace.http.visible import log_of
 from headrace.policy.tickets import TICKET_S
 from headrace.protocol.encoders import TokenSSEEncoder
 from headrace.protocol.request import parse_chat_request

@@ -215,10 +215,13 @@ def _quota(slot: Slot, now_s: float) -> Headers:
 async def _require_free(node: Node, stream_id: StreamId, *, param: str) -> None:
     """Make sure that no stream has the id that a client proposes.
 
+    A record alone keeps an id taken too: its log may have been dropped for want of room, and whoever owned that stream would see
+    the new one under its name.
+
     Raises:
         StreamExists: One has.
     """
     supervisor = node.supervisor
     is_here = supervisor.find(stream_id) is not None or supervisor.late(stream_id) is not None
-    if is_here or await node.store.find(stream_id) is not None:
+    if is_here or await node.store.find(stream_id) is not None or await node.records.of_stream(stream_id):
         raise StreamExists(f"the stream id {stream_id} is taken", param=param)

@@ -7,7 +7,7 @@ import msgspec
 from headrace.errors import ClientRequestError, StoreError
 from headrace.http.exchange import Exchange
 from headrace.http.node import Node
-from headrace.http.streams import no_such_stream, require_visible, stream_id_in_path
+from headrace.http.visible import no_such_stream, require_visible, stream_id_in_path
 from headrace.protocol.body import read_body
 from headrace.types.ids import StreamId
 from headrace.types.record import Perceived

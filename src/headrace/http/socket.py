@@ -13,7 +13,6 @@ after any other lost connection: they linger, and can be resumed.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -26,11 +25,14 @@ from headrace.delivery.uptake import Peer, Uptake
 from headrace.delivery.writer import write
 from headrace.errors import ClientRequestError, Overloaded, RelayError, StreamCancelled
 from headrace.http.asgi import Message, Receive, Scope, Send
+from headrace.http.closing import Close, Closing
 from headrace.http.exchange import NoPeer
 from headrace.http.intake import Ask, begin
 from headrace.http.node import Node, new_request_id
 from headrace.http.parameters import stream_id_of
-from headrace.http.streams import log_of, next_position, visible_pump
+from headrace.http.socket_caller import SocketCaller
+from headrace.http.streams import next_position
+from headrace.http.visible import log_of, visible_pump
 from headrace.http.websocket import SHUTDOWN
 from headrace.protocol.duplex import (
     SUBPROTOCOL,
@@ -50,9 +52,8 @@ from headrace.protocol.duplex import (
 )
 from headrace.protocol.request import parse_chat_request
 from headrace.stream.log import StreamLog
-from headrace.types.access import Caller
 from headrace.types.engine import Endpoint
-from headrace.types.ids import KeyId, Offset, StreamId
+from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause
 
 logger = logging.getLogger(__name__)
@@ -68,26 +69,6 @@ MAX_REASON_BYTES = 120
 
 SHUTDOWN_WAIT_S = 2.0
 """How long a shutdown waits until the ends of all streams are sent."""
-
-
-class Close(enum.IntEnum):
-    """Why the relay closes a connection. Below 4000: RFC 6455 7.4.1."""
-
-    NOT_TEXT = 1003
-    FAULT = 1011
-    RESTART = 1012
-    MALFORMED = 4400
-    UNAUTHORIZED = 4401
-    OUT_OF_ORDER = 4409
-
-
-class Closing(Exception):
-    """The client broke the protocol; the connection must close."""
-
-    def __init__(self, code: Close, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class FrameConnection(Peer, Protocol):
@@ -107,7 +88,7 @@ async def serve_socket(node: Node, scope: Scope, receive: Receive, send: Send) -
     connection: FrameConnection = scope["extensions"]["headrace.connection"]
     socket = Socket(node, connection, headers=dict(scope["headers"]))
     try:
-        await socket.recognise(tickets[0] if tickets else None)
+        await socket.caller.recognise(tickets[0] if tickets else None)
         await socket.run(receive)
     except Closing as closing:
         if closing.code is not Close.RESTART:
@@ -139,7 +120,7 @@ class Socket:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._tasks = asyncio.TaskGroup()
         self._is_first = True
-        self._caller: Caller | None = None
+        self.caller = SocketCaller(node, headers)
         self._waiting: dict[StreamId, asyncio.Task[None]] = {}
         """Streams that wait for their limits."""
         self._early_credit: dict[StreamId, int] = {}
@@ -152,45 +133,6 @@ class Socket:
             Grant: self._grant,
             Ping: self._ping,
         }
-
-    async def recognise(self, ticket: str | None) -> None:
-        """Find out who calls as far as the handshake tells: by a ticket that is used up, or by the key in its headers.
-
-        Without either the first message has to tell, unless nobody needs a key.
-
-        Raises:
-            Closing: What it tells is no good.
-        """
-        if ticket is not None:
-            self._caller = self._by_ticket(ticket)
-        elif b"authorization" in self._headers or not self._node.gate.is_shut:
-            self._caller = await self._by_key(self._node.gate.admit(self._headers))
-
-    def _by_ticket(self, ticket: str) -> Caller:
-        try:
-            return self._node.gate.caller_of_id(self._node.tickets.redeem(ticket))
-        except ClientRequestError as error:
-            raise Closing(Close.UNAUTHORIZED, error.message) from error
-
-    async def _by_key(self, admitted: Awaitable[Caller]) -> Caller:
-        try:
-            return await admitted
-        except ClientRequestError as error:
-            raise Closing(Close.UNAUTHORIZED, error.message) from error
-
-    @property
-    def _who(self) -> Caller:
-        """Who calls, as its key stands now: one that was revoked meanwhile is good no more.
-
-        Raises:
-            Closing: The key is good no more.
-        """
-        known = KeyId("") if self._caller is None else self._caller.key_id
-        try:
-            self._caller = self._node.gate.caller_of_id(known)
-        except ClientRequestError as error:
-            raise Closing(Close.UNAUTHORIZED, error.message) from error
-        return self._caller
 
     async def run(self, receive: Receive) -> None:
         """Serve the client until it leaves; then let go of its streams, which linger as each was told.
@@ -227,7 +169,7 @@ class Socket:
 
     async def _receive_all(self, receive: Receive) -> None:
         while True:
-            event = await (receive() if self._caller is not None else self._introduction(receive))
+            event = await (receive() if self.caller.is_known else self._introduction(receive))
             if event["type"] == "websocket.disconnect":
                 return
             if event["type"] == SHUTDOWN:
@@ -236,8 +178,8 @@ class Socket:
                     await asyncio.wait(self._deliveries, timeout=SHUTDOWN_WAIT_S)
                 raise Closing(Close.RESTART, "the relay restarts")
             message = _message_of(event)
-            if self._caller is None and not isinstance(message, Auth):
-                raise Closing(Close.UNAUTHORIZED, "the first message must be auth, with a key or a ticket")
+            if not isinstance(message, Auth):
+                self.caller.require_known()
             try:
                 await self._handlers[type(message)](message)
             except RelayError as error:
@@ -260,10 +202,7 @@ class Socket:
     async def _auth(self, message: Auth) -> None:
         if not self._is_first:
             raise Closing(Close.OUT_OF_ORDER, "auth must be the first message")
-        if message.ticket is not None:
-            self._caller = self._by_ticket(message.ticket)
-        else:
-            self._caller = await self._by_key(self._node.gate.admit_key(message.key))
+        await self.caller.tell(message)
 
     async def _start(self, message: Start) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
@@ -271,7 +210,7 @@ class Socket:
         body = msgspec.json.encode({**message.request, "stream": True})
         request = parse_chat_request(body, max_choices=node.limits.max_choices)
         ask = Ask(
-            caller=self._who,
+            caller=self.caller.now(),
             request=request,
             body=body,
             endpoint=Endpoint.CHAT,
@@ -311,19 +250,19 @@ class Socket:
     async def _resume(self, message: Resume) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
         self._require_room(stream_id)
-        log = await log_of(node, self._who, stream_id)
+        log = await log_of(node, self.caller.now(), stream_id)
         self._follow(log, next_position(node, log, Offset(message.after), param="after"), message)
 
     async def _stop(self, message: Stop) -> None:
         stream_id = stream_id_of(message.stream, "stream")
-        pump = visible_pump(self._node, self._who, stream_id)
+        pump = visible_pump(self._node, self.caller.now(), stream_id)
         if pump is not None:
             pump.stop(Cause.CLIENT_STOP, "stopped by request")
         elif stream_id in self._waiting:
             self._turn_away(stream_id)
         else:
             # Ended already, or never there, which is an error.
-            await log_of(self._node, self._who, stream_id)
+            await log_of(self._node, self.caller.now(), stream_id)
 
     def _turn_away(self, stream_id: StreamId) -> None:
         """Let a stream not begin that still waits for its limits.
@@ -364,7 +303,7 @@ class Socket:
             Closing: There is no such stream at all: the client is out of step.
         """
         try:
-            await log_of(self._node, self._who, stream_id_of(stream, "stream"))
+            await log_of(self._node, self.caller.now(), stream_id_of(stream, "stream"))
         except RelayError as error:
             raise Closing(Close.OUT_OF_ORDER, f"{stream} is not followed here") from error
 

@@ -8,7 +8,8 @@ from headrace.errors import ClientRequestError, StoreError, StreamGone, StreamNo
 from headrace.http.exchange import Exchange
 from headrace.http.node import Node
 from headrace.http.parameters import whole_number
-from headrace.http.streams import StreamView, found_view, stream_id_in_path
+from headrace.http.stream_view import StreamView, found_view
+from headrace.http.visible import stream_id_in_path
 from headrace.stream.segment import Flush
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause, Durability, State

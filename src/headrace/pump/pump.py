@@ -16,11 +16,11 @@ from headrace.policy.timeouts import Timeouts
 from headrace.protocol.chunk_view import without_running_usage
 from headrace.pump.charge import Charge
 from headrace.pump.order import Order
+from headrace.pump.reckoning import Reckoning
 from headrace.pump.tally import Tally, end_of_error_event, token_count, usage_chunk
 from headrace.stream.log import StreamLog, Taken
 from headrace.stream.state import CAUSES
-from headrace.stream.store import Opening, Settlement
-from headrace.types.bill import Bill
+from headrace.stream.store import Opening
 from headrace.types.chunk import Chunks
 from headrace.types.engine import EngineEnd, Generation
 from headrace.types.outcome import Cause, Durability, End, State, cause_of_finish
@@ -104,16 +104,12 @@ class Pump:
         "_on_malformed",
         "_progress_s",
         "_record_is_stale",
-        "_saved_bill",
-        "_saved_delivered",
         "_scheduler",
         "_tally",
         "_timeouts",
-        "_was_accepted",
         "_why_over",
         "accepted_at",
         "accepted_s",
-        "bill",
         "ended_at",
         "engine_name",
         "first_content_at",
@@ -121,7 +117,7 @@ class Pump:
         "is_opened",
         "log",
         "order",
-        "vendor",
+        "reckoning",
     )
 
     def __init__(
@@ -149,14 +145,7 @@ class Pump:
         self.ended_at: float | None = None
         self.is_opened = False
         """Whether a commit holds the opening of the log."""
-        self.bill: Bill | None = None
-        """None until it has ended."""
-        self.vendor: Generation | None = None
-        """Once the log is sealed: what still runs only to be asked for its usage."""
         self._charge = charge or Charge()
-        self._saved_bill: Bill | None = None
-        self._saved_delivered = 0
-        self._was_accepted = False
         self._why_over: str | None = None
         self._clocks = clocks
         self._on_end = on_end
@@ -167,6 +156,7 @@ class Pump:
         self._scheduler = scheduler
         self._generation: Generation | None = None
         self._tally = Tally(choices=order.choices, prompt_bytes=len(order.engine_request.body))
+        self.reckoning = Reckoning(order.request_id, log, self._tally, self._charge)
         self._first_line: bytes | None = None
         self._progress_s = self.accepted_s
         self._linger_until_s: float | None = None
@@ -334,7 +324,11 @@ class Pump:
         state = self._state_of(cause)
         was_accepted = log.state is State.IN_PROGRESS
         lacks_usage = tally.engine_usage is None
-        malformed = self._let_go(state)
+        generation, self._generation = self._generation, None
+        malformed = 0
+        if generation is not None:
+            self.reckoning.let_go(generation, state)
+            malformed = generation.malformed_chunks
         usage, tokens_source = tally.usage()
         if state is State.COMPLETED and self.order.wants_usage and lacks_usage:
             log.append(usage_chunk(self._first_line or b"{}", usage), 1, tokens=0)
@@ -356,82 +350,8 @@ class Pump:
                 error_param=source.error_param,
             )
         )
-        self._was_accepted = was_accepted
-        self.bill = self._saved_bill = self._billed()
-        self._saved_delivered = self._delivered_tokens
-        self._charge.settle(self.bill, self._clocks.monotonic_s())
+        self.reckoning.end(self._clocks.monotonic_s(), was_accepted=was_accepted)
         self._on_end(self)
-
-    def _let_go(self, state: State) -> int:
-        """Abort the generation, unless its vendor is to be asked; returns how many chunks it has skipped."""
-        generation, self._generation = self._generation, None
-        if generation is None:
-            return 0
-        if generation.end is None:
-            # What the kernel holds was generated, and is paid for.
-            unread = generation.read()
-            if unread is not None:
-                self._tally.count_unlogged(unread)
-        malformed = generation.malformed_chunks
-        if generation.end is None:
-            if self._charge.asks_vendor(state) and generation.is_accepted:
-                generation.watch(None)
-                self.vendor = generation
-            else:
-                generation.abort()
-        return malformed
-
-    @property
-    def _delivered_tokens(self) -> int:
-        """What clients were given; who still follows a stream that has ended will be given all of it.
-
-        So a crash before the last client has left finds what that client may well have seen in the record.
-        """
-        log = self.log
-        return log.tokens if log.end is not None and log.followers else log.delivered_tokens
-
-    def _billed(self) -> Bill:
-        state = self.log.state
-        counts = self._tally.counts(delivered_tokens=self._delivered_tokens)
-        return self._charge.bill(state, counts, was_accepted=self._was_accepted)
-
-    # --- after the end
-
-    def hear_vendor(self) -> bool:
-        """Read on, unheard, what an ended stream's engine still sends. Returns whether it has said all that matters."""
-        vendor = self.vendor
-        if vendor is None:
-            return True
-        chunks = vendor.read()
-        if chunks is not None:
-            self._tally.count_unlogged(chunks)
-        if vendor.end is None:
-            return False
-        self.vendor = None
-        return True
-
-    def leave_vendor(self) -> None:
-        """Wait no longer for its usage."""
-        vendor, self.vendor = self.vendor, None
-        if vendor is not None:
-            vendor.abort()
-
-    def settlement(self) -> Settlement | None:
-        """Return the last word on the bill, once nobody follows the stream any more; None when nothing is new."""
-        if self.bill is None:
-            return None
-        bill, delivered_tokens = self._billed(), self._delivered_tokens
-        if bill == self._saved_bill and delivered_tokens == self._saved_delivered:
-            return None
-        self.bill = self._saved_bill = bill
-        self._saved_delivered = delivered_tokens
-        self._charge.settle(bill, self._clocks.monotonic_s())
-        return Settlement(
-            request_id=self.order.request_id,
-            delivered_tokens=delivered_tokens,
-            generated_tokens=self._tally.tokens + self._tally.unlogged_tokens,
-            bill=bill,
-        )
 
     def _state_of(self, cause: Cause) -> State:
         """Return the one terminal state that allows ``cause`` here."""
@@ -517,9 +437,9 @@ class Pump:
             durability=log.durability,
             key_id=order.key_id,
             tags=order.tags,
-            generated_tokens=self._tally.tokens + self._tally.unlogged_tokens,
-            delivered_tokens=self._delivered_tokens,
-            bill=self.bill,
+            generated_tokens=self.reckoning.generated_tokens,
+            delivered_tokens=self.reckoning.delivered_tokens,
+            bill=self.reckoning.bill,
         )
 
     def degrade(self, taken: Taken) -> Taken:

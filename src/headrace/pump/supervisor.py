@@ -90,7 +90,7 @@ class Supervisor:
         self._tick.aclose()
         await self._committer.settle()
         for pump in self._heard:
-            pump.leave_vendor()
+            pump.reckoning.leave_vendor()
         self._settle([*self._heard, *self._pumps.values()])
         await self._stack.__aexit__(exc_type, exc, traceback)
 
@@ -158,7 +158,7 @@ class Supervisor:
         """Know it no longer, and see to it that the store does not get an end of it that it missed."""
         pump = self._pumps.get(stream_id)
         if pump is not None:
-            pump.leave_vendor()
+            pump.reckoning.leave_vendor()
         self.forget(stream_id)
         self._committer.forget(stream_id)
 
@@ -208,7 +208,7 @@ class Supervisor:
 
     def _forget_settled(self, pump: Pump, now_s: float) -> None:
         self.forget(pump.order.stream_id)
-        if pump.vendor is not None:
+        if pump.reckoning.vendor is not None:
             self._heard[pump] = now_s + self._vendor_wait_s
         else:
             self._tell_bill(pump)
@@ -216,8 +216,8 @@ class Supervisor:
     def _hear_vendors(self, now_s: float) -> None:
         """Read what engines of ended streams still send, until they have told their usage or their time is over."""
         for pump, until_s in tuple(self._heard.items()):
-            if pump.hear_vendor() or now_s >= until_s:
-                pump.leave_vendor()
+            if pump.reckoning.hear_vendor() or now_s >= until_s:
+                pump.reckoning.leave_vendor()
                 del self._heard[pump]
                 self._settle([pump])
                 self._tell_bill(pump)
@@ -234,7 +234,10 @@ class Supervisor:
 
     def _settle(self, pumps: list[Pump]) -> set[Pump]:
         """Save the last word on the bills of streams that nobody follows any more; returns those that had one."""
-        settlements = {pump: settlement for pump in pumps if (settlement := pump.settlement()) is not None}
+        now_s = self._clocks.monotonic_s()
+        settlements = {
+            pump: settlement for pump in pumps if (settlement := pump.reckoning.settlement(now_s)) is not None
+        }
         if settlements:
             self._committer.correct(list(settlements.values()))
         return set(settlements)

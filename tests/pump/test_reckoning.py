@@ -67,8 +67,8 @@ def streamed(bench: Bench, *pieces: dict[str, Any], end: EngineEnd | None = None
 
 
 def bill_of(bench: Bench) -> Bill:
-    assert bench.pump.bill is not None
-    return bench.pump.bill
+    assert bench.pump.reckoning.bill is not None
+    return bench.pump.reckoning.bill
 
 
 def test_a_stream_without_a_charge_is_unbounded_and_its_bill_has_no_price() -> None:
@@ -176,10 +176,10 @@ def test_delivered_tokens_are_the_bill_where_the_rule_says_so_and_settled_when_t
     bench.pump.stop(Cause.CLIENT_STOP)
     assert bill_of(bench).completion_tokens == 1
     bench.log.delivered(3)
-    settlement = bench.pump.settlement()
+    settlement = bench.pump.reckoning.settlement(bench.clock())
     assert settlement is not None
     assert (settlement.delivered_tokens, settlement.bill.completion_tokens) == (3, 3)
-    assert bench.pump.settlement() is None
+    assert bench.pump.reckoning.settlement(bench.clock()) is None
 
 
 def test_who_follows_to_the_end_is_taken_to_get_all_of_it_until_it_leaves_with_less() -> None:
@@ -191,7 +191,7 @@ def test_who_follows_to_the_end_is_taken_to_get_all_of_it_until_it_leaves_with_l
     bench.pump.stop(Cause.CLIENT_STOP)
     assert (bench.pump.record().delivered_tokens, bill_of(bench).completion_tokens) == (3, 3)
     bench.log.unfollow(reader, Cause.CLIENT_GONE)
-    settlement = bench.pump.settlement()
+    settlement = bench.pump.reckoning.settlement(bench.clock())
     assert settlement is not None
     assert (settlement.delivered_tokens, settlement.bill.completion_tokens) == (1, 1)
 
@@ -203,14 +203,14 @@ def test_a_stream_whose_client_got_all_needs_no_settlement() -> None:
     streamed(bench, text("a"), text("b", finish="stop"), end=ORDERLY)
     bench.log.delivered(2)
     bench.log.unfollow(reader, Cause.CLIENT_GONE)
-    assert bench.pump.settlement() is None
+    assert bench.pump.reckoning.settlement(bench.clock()) is None
     assert bench.pump.record().delivered_tokens == 2
 
 
 def test_a_running_stream_has_nothing_to_settle() -> None:
     bench = Bench()
     streamed(bench, text("a"))
-    assert bench.pump.settlement() is None
+    assert bench.pump.reckoning.settlement(bench.clock()) is None
     assert bench.pump.record().bill is None
 
 
@@ -223,12 +223,12 @@ def test_the_vendor_is_heard_to_its_end_unheard_by_clients() -> None:
     assert bench.generation.aborted == 0
     assert bench.generation.watcher is None
     assert bill_of(bench).basis is Basis.ESTIMATED
-    assert not bench.pump.hear_vendor()
+    assert not bench.pump.reckoning.hear_vendor()
     bench.generation.bring(text("b"))
     bench.generation.bring({"choices": [], "usage": USAGE}, end=ORDERLY)
-    assert not bench.pump.hear_vendor()
-    assert bench.pump.hear_vendor()
-    settlement = bench.pump.settlement()
+    assert not bench.pump.reckoning.hear_vendor()
+    assert bench.pump.reckoning.hear_vendor()
+    settlement = bench.pump.reckoning.settlement(bench.clock())
     assert settlement is not None
     bill = settlement.bill
     assert (bill.completion_tokens, bill.basis, bill.rule) == (40, Basis.REPORTED, BillRule.VENDOR)
@@ -239,10 +239,10 @@ def test_a_vendor_that_says_nothing_is_left_at_last() -> None:
     bench = Bench(charge=Charge(rules=BillingRules(cancelled=BillRule.VENDOR)))
     streamed(bench, text("a"))
     bench.pump.stop(Cause.CLIENT_STOP)
-    bench.pump.leave_vendor()
-    bench.pump.leave_vendor()
+    bench.pump.reckoning.leave_vendor()
+    bench.pump.reckoning.leave_vendor()
     assert bench.generation.aborted == 1
-    assert bench.pump.hear_vendor()
+    assert bench.pump.reckoning.hear_vendor()
 
 
 def test_an_engine_that_never_took_the_request_is_paid_nothing() -> None:
