@@ -13,6 +13,7 @@ INPUTS := pyproject.toml requirements.lock
 # With the Node of $(VENV)/ready-node before the machine's own.
 WITH_NODE := PATH="$(abspath $(BIN)):$$PATH"
 NPM := $(WITH_NODE) npm --prefix web
+PYTEST := $(WITH_NODE) $(BIN)/python -m pytest
 
 # More arguments for what is run: make run ARGS="--port 8081", make test ARGS="-k cancel".
 ARGS ?=
@@ -28,13 +29,30 @@ run: $(VENV)/ready-local ## Install the engine and its model, and serve on http:
 
 test: $(VENV)/ready-dev $(VENV)/ready-web ## Run the tests
 	$(NPM) run packages
-	$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory tests
 
 check: $(VENV)/ready-dev $(VENV)/ready-web ## Check format, lint, types, layers and tests, as CI does
 	@$(MAKE) --no-print-directory --output-sync=target -j2 check-python check-web
-	$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory tests
 
-.PHONY: check-python check-web
+# Tests wait more than they work, so those of the browser run beside the others; those that measure time run alone, and last.
+.PHONY: tests tests-web tests-others check-python check-web
+ifeq ($(strip $(ARGS)),)
+tests:
+	@echo "== Tests in a browser beside all others but those that measure time; what they say comes when they are done"
+	@$(MAKE) --no-print-directory --output-sync=target -j2 tests-web tests-others
+	$(PYTEST) -m alone
+else
+tests:
+	$(PYTEST) $(ARGS)
+endif
+
+tests-web:
+	$(PYTEST) tests/web
+
+tests-others:
+	$(PYTEST) --ignore=tests/web -m "not alone"
+
 check-python:
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

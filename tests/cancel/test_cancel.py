@@ -16,6 +16,8 @@ from tests.processes import Relay, Simulator
 from tests.waiting import until
 from tests.wire_client import Wire, WireClient
 
+pytestmark = pytest.mark.alone
+
 STREAMS = 50
 P99_S = 0.050
 WORST_S = 0.200

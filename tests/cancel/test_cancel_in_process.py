@@ -22,6 +22,8 @@ from headrace.http.protocol import Connections, relay_protocol
 from headrace.http.server import bind
 from headrace.settings import load_settings
 
+pytestmark = pytest.mark.alone
+
 STREAMS = 50
 SLOTS = 4
 """Of the embedded engine, by default."""

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
@@ -25,8 +25,13 @@ COMMAND = [sys.executable, "-c", "from headrace.cli import main; main()"]
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Stand in for the server: what it would have been called with."""
     calls: list[Settings] = []
+
+    def serve(settings: Settings, *, load: Callable[[], Settings]) -> None:
+        assert load() == settings
+        calls.append(settings)
+
     module = ModuleType("headrace.http.server")
-    module.serve = lambda settings, *, load: calls.append(settings)  # type: ignore[attr-defined]
+    module.serve = serve  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "headrace.http.server", module)
     for name in [name for name in os.environ if name.startswith("HEADRACE_")]:
         monkeypatch.delenv(name)

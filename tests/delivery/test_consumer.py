@@ -28,6 +28,9 @@ class FakePeer:
     def abort(self) -> None:
         self.aborts += 1
 
+    def is_gone(self) -> bool:
+        return False
+
     def write_buffer_bytes(self) -> int:
         return self.waiting_bytes
 

@@ -11,6 +11,9 @@ class Peer:
     def abort(self) -> None:
         raise AssertionError("nobody asked for it")
 
+    def is_gone(self) -> bool:
+        return False
+
     def write_buffer_bytes(self) -> int:
         return self.waiting_bytes
 

@@ -15,7 +15,7 @@ from headrace.http.identity import HOW_TO_CALL, UNKNOWN_PER_MINUTE, Gate, requir
 from headrace.policy.keys import KeyWish, Refusal, new_key, revoked, rotated
 from headrace.stores.memory import MemoryKeys
 from headrace.types.access import ANYBODY, Caller, ClientKey, Owner, Role
-from headrace.types.ids import KeyId
+from headrace.types.ids import Credential
 
 NOW = 1_800_000_000.0
 
@@ -80,7 +80,7 @@ async def test_without_keys_everybody_is_the_same_admin() -> None:
     for headers in ({}, shown("none"), shown("hr_wrong"), {b"authorization": b"\xff"}):
         assert await gate.admit(headers) is ANYBODY
         assert gate.caller(headers) is ANYBODY
-    assert gate.caller_of_id(KeyId("")) is ANYBODY
+    assert gate.caller_of(Credential("")) is ANYBODY
     assert house.refused == []
 
 
@@ -90,7 +90,7 @@ async def test_a_good_key_tells_who_calls() -> None:
     gate = await house.gate()
     caller = await gate.admit(shown(text))
     assert (caller.owner, caller.role, caller.is_admin) == ("search", Role.MEMBER, False)
-    assert gate.caller_of_key(text) == gate.caller_of_id(caller.key_id) == gate.caller(shown(text)) == caller
+    assert gate.caller_of_key(text) == gate.caller_of(caller.credential) == gate.caller(shown(text)) == caller
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
@@ -129,16 +129,27 @@ async def test_revoked_and_expired_keys_still_keep_the_gate_shut() -> None:
     assert refusal(gate, {}).status == refusal(gate, shown(text)).status == 401
 
 
-async def test_the_holder_of_an_id_is_a_caller_while_the_key_is_good() -> None:
+async def test_who_showed_a_secret_is_known_by_it_as_long_as_it_is_good() -> None:
     house = House()
     text = await house.key(expires_in=10)
     gate = await house.gate()
-    key_id = gate.caller_of_key(text).key_id
+    credential = gate.caller_of_key(text).credential
     house.now += 10
-    for wrong in (key_id, KeyId("key_none"), KeyId("")):
+    for wrong in (credential, Credential("none"), Credential("")):
         with pytest.raises(Unauthorized):
-            gate.caller_of_id(wrong)
+            gate.caller_of(wrong)
     assert house.refused == [Refusal.EXPIRED, Refusal.UNKNOWN, Refusal.MISSING]
+
+
+async def test_a_secret_that_a_rotation_ended_is_known_no_more_though_the_key_is_good() -> None:
+    house = House()
+    text = await house.key()
+    gate = await house.gate()
+    caller = gate.caller_of_key(text)
+    await house.keys.change(caller.key_id, lambda key: rotated(key, now=house.now, keep_old_for_s=0)[0])
+    await gate.refresh()
+    with pytest.raises(Unauthorized):
+        gate.caller_of(caller.credential)
 
 
 async def test_a_key_made_a_moment_ago_elsewhere_works_at_once() -> None:

@@ -11,6 +11,7 @@ from headrace.http.identity import caller_with
 from headrace.http.me import show_caller
 from headrace.settings.tree import KeysSettings
 from headrace.types.access import Allowance, Budget, Role
+from headrace.types.ids import Credential
 
 
 async def test_without_keys_the_caller_is_everybody() -> None:
@@ -50,7 +51,7 @@ async def test_a_key_says_what_it_may_do_and_the_settings_fill_the_rest() -> Non
         ),
     )
     await desk.open()
-    me = (await desk.call(show_caller, caller=caller_with(key))).json
+    me = (await desk.call(show_caller, caller=caller_with(key, Credential("shown")))).json
     assert (me["owner"], me["role"], me["key_id"], me["name"]) == ("search", Role.MEMBER, key.id, "nightly")
     assert (me["keys_required"], me["models"], me["tags"]) == (True, ["gpt-4o"], {"team": "search"})
     assert me["limits"] == {"tokens_per_minute": 5, "concurrent_streams": 3}

@@ -46,6 +46,9 @@ class Wire:
         self.takes.set()
         self.events.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
+    def is_gone(self) -> bool:
+        return self.is_aborted
+
     def write_buffer_bytes(self) -> int:
         return self.waiting_bytes
 

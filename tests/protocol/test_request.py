@@ -24,12 +24,13 @@ def for_engine(sent: bytes, *, model: str | None = None) -> dict[str, Any]:
     return made
 
 
-def test_a_request_that_already_asks_for_all_of_it_is_passed_on_byte_for_byte() -> None:
+def test_the_values_of_a_request_that_already_asks_for_all_of_it_are_passed_on_byte_for_byte() -> None:
     sent = (
         b'{"model":"m", "stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}], "x": 1e999}'
     )
     sent = sent.replace(b"1e999", b"1.50")
-    assert engine_body(sent, parse_chat_request(sent, max_choices=1), model=None) is sent
+    made = engine_body(sent, parse_chat_request(sent, max_choices=1), model=None)
+    assert made == sent.replace(b" ", b"")
 
 
 def test_the_engine_is_always_asked_to_stream_and_for_usage() -> None:
@@ -93,3 +94,38 @@ def test_any_bytes_are_a_request_or_a_documented_error(sent: bytes) -> None:
     except ClientRequestError:
         return
     msgspec.json.decode(engine_body(sent, request, model="m"))
+
+
+@pytest.mark.parametrize("name", ["MODEL", "Max_Tokens", "N", "Messages", "STREAM"])
+def test_a_name_in_another_case_is_refused(name: str) -> None:
+    sent = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": "hi"}], name: 1})
+    with pytest.raises(ClientRequestError, match=f"{name}: the name of this field is {name.lower()}") as caught:
+        parse_chat_request(sent, max_choices=1)
+    assert caught.value.param == name
+
+
+def test_of_a_name_that_stands_there_twice_the_engine_gets_what_was_looked_at() -> None:
+    sent = (
+        b'{"model":"free","stream":true,"stream_options":{"include_usage":true},'
+        b'"messages":[{"role":"user","content":"hi"}],"model":"dear"}'
+    )
+    request = parse_chat_request(sent, max_choices=1)
+    body = engine_body(sent, request, model=None)
+    assert body.count(b'"model"') == 1
+    assert msgspec.json.decode(body)["model"] == request.model
+
+
+def test_a_bound_is_filled_in_where_there_is_none_and_usage_asked_for_as_it_grows() -> None:
+    sent = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    request = parse_chat_request(sent, max_choices=1)
+    body = msgspec.json.decode(engine_body(sent, request, model=None, max_tokens=7, continuous_usage=True))
+    assert body["max_tokens"] == 7
+    assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    other = engine_body(sent, request, model=None, max_tokens=7, max_tokens_as="max_completion_tokens")
+    assert msgspec.json.decode(other)["max_completion_tokens"] == 7
+    own = msgspec.json.encode(
+        {"model": "m", "max_completion_tokens": 3, "messages": [{"role": "user", "content": "hi"}]}
+    )
+    kept = msgspec.json.decode(engine_body(own, parse_chat_request(own, max_choices=1), model=None, max_tokens=7))
+    assert kept["max_completion_tokens"] == 3
+    assert "max_tokens" not in kept

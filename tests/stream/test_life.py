@@ -25,8 +25,8 @@ from headrace.pump.committer import Committer
 from headrace.pump.recovery import recover
 from headrace.stores.sqlite import SqliteDatabase
 from headrace.stream.store import StoredLog
-from headrace.types.engine import EngineEnd
 from headrace.types.bill import Bill
+from headrace.types.engine import EngineEnd
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause, End, State
 

@@ -28,6 +28,8 @@ from websockets.typing import Subprotocol
 
 from headrace.http.negotiation import PREFACE
 
+pytestmark = pytest.mark.alone
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 

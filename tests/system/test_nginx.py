@@ -22,6 +22,8 @@ from tests.system.proxied import (
 )
 from tests.system.wire import chat_body, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def relay(

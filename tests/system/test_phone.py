@@ -33,7 +33,7 @@ AT_ONCE = 40
 LINGER_S = 4.0
 PATIENCE = Patience(connect_s=1, idle_s=0.5, start_for_s=5, resume_for_s=4)
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ from tests.system.proxied import (
 )
 from tests.system.wire import JSON, chat_body, chat_events, wait_for
 
+pytestmark = pytest.mark.alone
+
 Require = Callable[[object, str], None]
 
 MOST_DELAY_MS = 5.0

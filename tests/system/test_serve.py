@@ -14,6 +14,8 @@ import pytest
 from tests.processes import Relay, Simulator
 from tests.system.wire import JSON, ask, begin, chat, chat_body, chat_events, log_of_lines, read_log, wait_for
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = """
 [server]
 max_body_bytes = "4KiB"

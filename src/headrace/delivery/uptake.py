@@ -14,6 +14,9 @@ class Peer(Protocol):
     def write_buffer_bytes(self) -> int:
         """Bytes that wait because the peer does not take them."""
 
+    def is_gone(self) -> bool:
+        """Whether the connection is closing or closed, so that nothing more can be written to it."""
+
 
 class Uptake:
     """Watches one connection.

@@ -77,6 +77,7 @@ async def answer_blocking(exchange: Exchange, pump: Pump, consumer: Consumer) ->
         if log.bytes > MAX_BLOCKING_BYTES:
             pump.stop(Cause.EVENT_TOO_LARGE, f"a blocking answer may have {MAX_BLOCKING_BYTES} bytes; stream it")
     end = delivery.end
+    exchange.require_peer()
     if end.is_error:
         await _respond_end(exchange, log, end, partial_text=assembler.text)
     else:

@@ -71,7 +71,7 @@ async def post_completion_stream(exchange: Exchange) -> None:
 
 async def issue_ticket(exchange: Exchange) -> None:
     """``POST /v1/tickets``: a word for one use in a URL, where a key must not stand."""
-    ticket = exchange.node.tickets.issue(exchange.caller.key_id)
+    ticket = exchange.node.tickets.issue(exchange.caller.credential)
     answer = {"object": "ticket", "ticket": ticket, "expires_in": int(TICKET_S)}
     await exchange.respond_json(answer, status=201, headers=[(b"cache-control", b"no-store")])
 
@@ -116,7 +116,7 @@ async def _start(exchange: Exchange, query: dict[str, str], fields: dict[str, An
     stream_id = new_stream_id()
     options, linger_s = options_of(node, headers, query), _linger_s(node, query, headers)
     if "ticket" in query:
-        exchange.caller = node.gate.caller_of_id(node.tickets.redeem(query["ticket"], stream_id))
+        exchange.caller = node.gate.caller_of(node.tickets.redeem(query["ticket"], stream_id))
     ask = Ask(
         caller=exchange.caller,
         request=request,
@@ -140,7 +140,7 @@ async def _attach(exchange: Exchange, query: dict[str, str], last_event_id: str)
     node = exchange.node
     stream_id, after = _place_of(last_event_id)
     if "ticket" in query:
-        exchange.caller = node.gate.caller_of_id(node.tickets.attach(query["ticket"], stream_id))
+        exchange.caller = node.gate.caller_of(node.tickets.attach(query["ticket"], stream_id))
     log = await log_of(node, exchange.caller, stream_id)
     if log.published_end is not None and after == log.published:
         # The client has all of it. WHATWG HTML 9.2.3: 204 tells an EventSource to stop reconnecting.

@@ -17,7 +17,7 @@ from headrace.http.compression import CODECS, Compressor, chosen
 from headrace.http.headers import retry_after
 from headrace.http.node import Node, new_request_id
 from headrace.protocol.errors import error_body
-from headrace.types.access import ANYBODY
+from headrace.types.access import Caller
 from headrace.types.outcome import Cause
 
 T = TypeVar("T")
@@ -39,6 +39,9 @@ class NoPeer:
     def write_buffer_bytes(self) -> int:
         return 0
 
+    def is_gone(self) -> bool:
+        return False
+
 
 class Exchange:
     """One request and its answer.
@@ -57,8 +60,7 @@ class Exchange:
         self.request_id = new_request_id()
         self.has_started = False
         """Whether the response head is out."""
-        self.caller = ANYBODY
-        """Who sends the request; whoever routes it finds out."""
+        self._caller: Caller | None = None
         self.more_headers: Headers = []
         """What every answer to it carries."""
         self._scope = scope
@@ -69,6 +71,17 @@ class Exchange:
         self._sent_bytes = 0
 
     # --- the request
+
+    @property
+    def caller(self) -> Caller:
+        """Who sends the request. Whoever routes it finds out; on routes that are open to everybody nobody asks."""
+        if self._caller is None:
+            raise RuntimeError("nobody has found out who sends this request")
+        return self._caller
+
+    @caller.setter
+    def caller(self, caller: Caller) -> None:
+        self._caller = caller
 
     @property
     def method(self) -> str:
@@ -151,12 +164,19 @@ class Exchange:
         await self.start(200, head)
 
     async def send(self, body: bytes) -> None:
-        """Send a part of the response body; waits while the peer takes nothing."""
+        """Send a part of the response body; waits while the peer takes nothing.
+
+        Raises:
+            ConsumerClosed: The client left before it was written.
+        """
         if self._compressor is not None:
             self._plain_bytes += len(body)
             body = self._compressor.add(body)
             self._sent_bytes += len(body)
+        self.require_peer()
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        # The server writes nothing, and does not say so, when the client left while this waited for room.
+        self.require_peer()
 
     async def finish(self) -> None:
         """End the response body."""
@@ -184,6 +204,15 @@ class Exchange:
         if error.retry_after_s is not None:
             head.append(retry_after(error.retry_after_s))
         await self.respond(error.status, body, headers=head)
+
+    def require_peer(self) -> None:
+        """Make sure that the client can still be written to.
+
+        Raises:
+            ConsumerClosed: It left. Whoever watches for that has not been told yet.
+        """
+        if self.peer.is_gone():
+            raise ConsumerClosed(Cause.CLIENT_GONE)
 
     async def while_here(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what ``work`` returns; it is cancelled when the client leaves before.

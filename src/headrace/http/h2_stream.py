@@ -101,6 +101,10 @@ class Stream:
         """
         return len(self.outgoing) + self._carrier.unsent_bytes(self.mark)
 
+    def is_gone(self) -> bool:
+        """Return whether this stream was ended from outside, so that what is written now goes nowhere."""
+        return self.is_over and not self.is_complete
+
     # --- what the connection asks and tells
 
     @property

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Mapping
 
 from headrace.errors import Forbidden, StoreError, Unauthorized
-from headrace.policy.keys import KEY_PREFIX, KeyTable, Refusal, is_good
+from headrace.policy.keys import KEY_PREFIX, KeyTable, Refusal, digest
 from headrace.policy.rates import Bucket
 from headrace.stream.store import Keys
 from headrace.types.access import ANYBODY, Caller, ClientKey
-from headrace.types.ids import KeyId
+from headrace.types.ids import Credential
 
 logger = logging.getLogger(__name__)
 
@@ -154,24 +154,22 @@ class Gate:
         if not self._is_shut:
             return ANYBODY
         found = Refusal.MISSING if text is None else self._table.judge(text, self._wall_time())
-        if isinstance(found, Refusal):
-            raise self._refused(found)
-        return caller_with(found)
+        if text is None or isinstance(found, Refusal):
+            raise self._refused(found if isinstance(found, Refusal) else Refusal.MISSING)
+        return caller_with(found, Credential(digest(text)))
 
-    def caller_of_id(self, key_id: KeyId) -> Caller:
-        """Return who has the key of that id, for what a good key was shown for before; ``ANYBODY`` had none.
+    def caller_of(self, credential: Credential) -> Caller:
+        """Return who showed a secret before, as it stands now; ``ANYBODY`` showed none.
 
         Raises:
-            Unauthorized: The key is good no more, or one is needed by now.
+            Unauthorized: The secret is good no more, or one is needed by now.
         """
         if not self._is_shut:
             return ANYBODY
-        key = self._table.of_id(key_id)
-        if key is None:
-            raise self._refused(Refusal.UNKNOWN if key_id else Refusal.MISSING)
-        if not is_good(key, self._wall_time()):
-            raise self._refused(Refusal.EXPIRED if key.revoked_at is None else Refusal.REVOKED)
-        return caller_with(key)
+        found = self._table.judge_digest(credential, self._wall_time()) if credential else Refusal.MISSING
+        if isinstance(found, Refusal):
+            raise self._refused(found)
+        return caller_with(found, credential)
 
     def _is_unknown(self, text: str) -> bool:
         """Whether a text may be a key that was made since the last look; what SDKs send for want of a key is none."""
@@ -193,9 +191,9 @@ class Gate:
         return Unauthorized(HOW_TO_CALL, headers=(("www-authenticate", 'Bearer realm="headrace"'),))
 
 
-def caller_with(key: ClientKey) -> Caller:
-    """Return the caller who shows a good key."""
-    return Caller(owner=key.owner, role=key.role, key=key)
+def caller_with(key: ClientKey, credential: Credential) -> Caller:
+    """Return the caller who shows a good key, by the digest of one of its secrets."""
+    return Caller(owner=key.owner, role=key.role, key=key, credential=credential)
 
 
 def require_admin(caller: Caller) -> None:

@@ -86,8 +86,11 @@ async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
     if isinstance(slot, Waiting):
         slot = await waits(node.lobby.turn(slot))
     try:
-        if ask.proposed_as is not None and has_waited:
-            await _require_free(node, ask.stream_id, param=ask.proposed_as)
+        if has_waited:
+            # Much may have happened meanwhile.
+            node.gate.caller_of(ask.caller.credential)
+            if ask.proposed_as is not None:
+                await _require_free(node, ask.stream_id, param=ask.proposed_as)
         return _start(node, ask, order, slot), _quota(slot, node.clocks.monotonic_s())
     except BaseException:
         slot.undo()

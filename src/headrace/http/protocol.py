@@ -62,6 +62,10 @@ class Connection:
         """Return how much waits in this process because the peer does not take it."""
         return self._transport.get_write_buffer_size()
 
+    def is_gone(self) -> bool:
+        """Return whether the connection is closing or closed: what is written now goes nowhere."""
+        return self._transport.is_closing()
+
 
 class Connections:
     """The connections of one server.

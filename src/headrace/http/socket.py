@@ -353,12 +353,22 @@ class Socket:
     async def _deliver(self, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
         encoder = DuplexEncoder(stream_id=log.stream_id)
         try:
-            await write(consumer, encoder, self._write, observer=self._node.metrics, merge=options.merge)
+            await write(consumer, encoder, self._send, observer=self._node.metrics, merge=options.merge)
         except ConsumerClosed:
             return
         finally:
             self._followed.pop(log.stream_id, None)
             consumer.__exit__()
+
+    async def _send(self, frames: bytes) -> None:
+        """Write what counts as delivered.
+
+        Raises:
+            ConsumerClosed: The client left before it was written.
+        """
+        await self._write(frames)
+        if self._connection.is_gone():
+            raise ConsumerClosed(Cause.CLIENT_GONE)
 
     async def _write(self, frames: bytes) -> None:
         if frames:

@@ -9,7 +9,7 @@ from headrace.http.closing import Close, Closing
 from headrace.http.node import Node
 from headrace.protocol.duplex import Auth
 from headrace.types.access import Caller
-from headrace.types.ids import KeyId
+from headrace.types.ids import Credential
 
 
 class SocketCaller:
@@ -23,7 +23,7 @@ class SocketCaller:
     def __init__(self, node: Node, headers: dict[bytes, bytes]) -> None:
         self._node = node
         self._headers = headers
-        self._key_id: KeyId | None = None
+        self._credential: Credential | None = None
 
     async def recognise(self, ticket: str | None) -> None:
         """Find out who calls as far as the handshake tells: by a ticket that is used up, or by the key in its headers.
@@ -53,7 +53,7 @@ class SocketCaller:
     @property
     def is_known(self) -> bool:
         """Whether somebody has said who speaks."""
-        return self._key_id is not None
+        return self._credential is not None
 
     def require_known(self) -> None:
         """Make sure that somebody has said who speaks.
@@ -65,26 +65,26 @@ class SocketCaller:
             raise Closing(Close.UNAUTHORIZED, "the first message must be auth, with a key or a ticket")
 
     def now(self) -> Caller:
-        """Return who calls, as its key stands now: one that was revoked meanwhile is good no more.
+        """Return who calls, as its secret stands now: one that was revoked or rotated meanwhile is good no more.
 
         Raises:
-            Closing: Nobody has said, or the key is good no more.
+            Closing: Nobody has said, or the secret is good no more.
         """
         self.require_known()
         try:
-            return self._node.gate.caller_of_id(self._key_id or KeyId(""))
+            return self._node.gate.caller_of(self._credential or Credential(""))
         except ClientRequestError as error:
             raise Closing(Close.UNAUTHORIZED, error.message) from error
 
     def _redeem(self, ticket: str) -> None:
         try:
-            self._key_id = self._node.tickets.redeem(ticket)
+            self._credential = self._node.tickets.redeem(ticket)
         except ClientRequestError as error:
             raise Closing(Close.UNAUTHORIZED, error.message) from error
         self.now()
 
     async def _admitted(self, admitted: Awaitable[Caller]) -> None:
         try:
-            self._key_id = (await admitted).key_id
+            self._credential = (await admitted).credential
         except ClientRequestError as error:
             raise Closing(Close.UNAUTHORIZED, error.message) from error

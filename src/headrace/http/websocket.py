@@ -81,10 +81,14 @@ class SocketConnection:
             # Now, so that the next writer sees whether the peer takes it.
             self.flush()
 
+    def is_gone(self) -> bool:
+        """Return whether the connection is closing or closed: what is written now goes nowhere."""
+        return self._protocol.close_sent or self._protocol.transport.is_closing()
+
     def flush(self) -> None:
         """Hand over to the transport what was written."""
         protocol = self._protocol
-        if self._gathered and not protocol.close_sent and not protocol.transport.is_closing():
+        if self._gathered and not self.is_gone():
             protocol.transport.write(b"".join(self._gathered))
         self._gathered.clear()
         self._gathered_bytes = 0
@@ -153,6 +157,14 @@ class RelayWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.forget(self)
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        # What was written before the peer left counts as delivered, and the connection closes now.
+        self._connection.flush()
+
+    def handle_close(self, event: Frame) -> None:
+        self._connection.flush()
+        super().handle_close(event)
 
     async def send(self, message: Any) -> None:
         # A close frame must not overtake what was written before it.

@@ -111,7 +111,11 @@ class KeyTable:
 
     def judge(self, text: str, now: float) -> ClientKey | Refusal:
         """As ``find``, or why not."""
-        found = self._by_digest.get(digest(text)) if len(text) <= MAX_TEXT_CHARACTERS else None
+        return self.judge_digest(digest(text), now) if len(text) <= MAX_TEXT_CHARACTERS else Refusal.UNKNOWN
+
+    def judge_digest(self, text_digest: str, now: float) -> ClientKey | Refusal:
+        """As ``judge``, by the digest of what was sent."""
+        found = self._by_digest.get(text_digest)
         if found is None:
             return Refusal.UNKNOWN
         key, secret = found

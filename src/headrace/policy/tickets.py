@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.errors import ClientRequestError
-from headrace.types.ids import KeyId, StreamId
+from headrace.types.ids import Credential, StreamId
 
 TICKET_S = 60.0
 """How long a ticket may wait for its use."""
@@ -16,12 +16,15 @@ TICKET_S = 60.0
 SPENT_S = 24 * 3600.0
 """How long a spent ticket still attaches to the stream it started: an EventSource comes back with the same URL."""
 
-MAX_TICKETS = 10_000
+MAX_TICKETS = 100_000
 """Tickets known at once, spent ones included; beyond it the oldest is forgotten."""
+
+MAX_TICKETS_OF_ONE = 1_000
+"""Those of one credential; beyond it its oldest is forgotten, so that nobody can use up the tickets of others."""
 
 
 class _Ticket(msgspec.Struct):
-    key_id: KeyId
+    credential: Credential
     until_s: float
     stream_id: StreamId | None = None
     is_spent: bool = False
@@ -37,17 +40,22 @@ class Tickets:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tickets: dict[str, _Ticket] = {}
+        self._of_one: dict[Credential, dict[str, None]] = {}
 
-    def issue(self, key_id: KeyId) -> str:
-        """Return a new ticket of who has that key, good for one use within ``TICKET_S``."""
-        if len(self._tickets) >= MAX_TICKETS:
-            self._tickets.pop(next(iter(self._tickets)))
+    def issue(self, credential: Credential) -> str:
+        """Return a new ticket of who has shown that credential, good for one use within ``TICKET_S``."""
+        own = self._of_one.get(credential, {})
+        if len(own) >= MAX_TICKETS_OF_ONE:
+            self._forget(next(iter(own)))
+        elif len(self._tickets) >= MAX_TICKETS:
+            self._forget(next(iter(self._tickets)))
         ticket = f"tkt_{secrets.token_urlsafe(24)}"
-        self._tickets[ticket] = _Ticket(key_id, self._clock() + TICKET_S)
+        self._tickets[ticket] = _Ticket(credential, self._clock() + TICKET_S)
+        self._of_one.setdefault(credential, {})[ticket] = None
         return ticket
 
-    def redeem(self, ticket: str, stream_id: StreamId | None = None) -> KeyId:
-        """Use a ticket up, and return the key that it stands for.
+    def redeem(self, ticket: str, stream_id: StreamId | None = None) -> Credential:
+        """Use a ticket up, and return the credential that it stands for.
 
         Args:
             ticket: What a client sent.
@@ -62,10 +70,10 @@ class Tickets:
         found.is_spent = True
         found.stream_id = stream_id
         found.until_s = self._clock() + SPENT_S
-        return found.key_id
+        return found.credential
 
-    def attach(self, ticket: str, stream_id: StreamId) -> KeyId:
-        """Return the key that the ticket stands for which started ``stream_id``.
+    def attach(self, ticket: str, stream_id: StreamId) -> Credential:
+        """Return the credential that the ticket stands for which started ``stream_id``.
 
         Raises:
             ClientRequestError: It started another stream, or none (401).
@@ -73,20 +81,19 @@ class Tickets:
         found = self._known(ticket)
         if not found.is_spent or found.stream_id != stream_id:
             raise _refused("the ticket belongs to another stream")
-        return found.key_id
+        return found.credential
 
-    def look_up(self, ticket: str) -> KeyId:
-        """Return the key that a ticket stands for, without using it up.
-
-        Raises:
-            ClientRequestError: There is no such ticket (401).
-        """
-        return self._known(ticket).key_id
+    def _forget(self, ticket: str) -> None:
+        credential = self._tickets.pop(ticket).credential
+        own = self._of_one[credential]
+        del own[ticket]
+        if not own:
+            del self._of_one[credential]
 
     def _known(self, ticket: str) -> _Ticket:
         found = self._tickets.get(ticket)
         if found is not None and found.until_s < self._clock():
-            del self._tickets[ticket]
+            self._forget(ticket)
             found = None
         if found is None:
             raise _refused("the ticket is not known, or its time is over")

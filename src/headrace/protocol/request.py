@@ -73,6 +73,8 @@ class CompletionRequest(GenerationRequest, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=GenerationRequest)
 
+_ACTED_ON = frozenset(ChatRequest.__struct_fields__ + CompletionRequest.__struct_fields__)
+
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _completion_decoder = msgspec.json.Decoder(CompletionRequest)
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -112,11 +114,24 @@ def parse_completion_request(body: bytes, *, max_choices: int) -> CompletionRequ
     return request
 
 
+def _check_names(body: bytes) -> None:
+    """Refuse names that differ from those acted on in their case only: engines exist that take them for the same.
+
+    Raises:
+        ClientRequestError: There is one.
+    """
+    for name in _raw_decoder.decode(body):
+        meant = name.lower()
+        if name != meant and meant in _ACTED_ON:
+            raise ClientRequestError(f"{name[:64]}: the name of this field is {meant}", param=name[:64])
+
+
 def _parse(decoder: msgspec.json.Decoder[R], body: bytes, *, max_choices: int) -> R:
     try:
         # RFC 8259 8.1. msgspec looks only at the text that it keeps, and the rest would reach the engine.
         body.decode()
         request = decoder.decode(body)
+        _check_names(body)
     except msgspec.ValidationError as error:
         raise _field_error(str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -145,11 +160,10 @@ def engine_body(
         max_tokens_as: Field in which the engine takes it.
         continuous_usage: Whether to ask for usage with every chunk.
     """
-    lacks_bound = max_tokens is not None and request.max_output_tokens is None
-    is_complete = request.stream and request.wants_usage and request.model is not None
-    if is_complete and not lacks_bound and not continuous_usage:
-        return body
+    # Also a body that needs no change is written anew: of a name that stands there twice, the engine must see the one that
+    # was looked at here.
     fields: dict[str, Any] = dict(_raw_decoder.decode(body))
+    lacks_bound = max_tokens is not None and request.max_output_tokens is None
     fields["stream"] = True
     options: dict[str, Any] = {}
     if request.stream_options is not None:

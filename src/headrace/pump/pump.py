@@ -327,7 +327,7 @@ class Pump:
         generation, self._generation = self._generation, None
         malformed = 0
         if generation is not None:
-            self.reckoning.let_go(generation, state)
+            self.reckoning.let_go(generation, state, cause)
             malformed = generation.malformed_chunks
         usage, tokens_source = tally.usage()
         if state is State.COMPLETED and self.order.wants_usage and lacks_usage:

@@ -9,7 +9,7 @@ from headrace.stream.store import Settlement
 from headrace.types.bill import Bill
 from headrace.types.engine import Generation
 from headrace.types.ids import RequestId
-from headrace.types.outcome import State
+from headrace.types.outcome import Cause, State
 
 
 class Reckoning:
@@ -50,17 +50,17 @@ class Reckoning:
         log = self._log
         return log.tokens if log.end is not None and log.followers else log.delivered_tokens
 
-    def let_go(self, generation: Generation, state: State) -> None:
+    def let_go(self, generation: Generation, state: State, cause: Cause) -> None:
         """Abort the generation of a stream that ends so, or keep it for its vendor's word.
 
-        What the kernel holds was generated, and is paid for.
+        What the kernel holds was generated, and is paid for. What a budget has stopped must not go on unheard.
         """
         if generation.end is None:
             unread = generation.read()
             if unread is not None:
                 self._tally.count_unlogged(unread)
         if generation.end is None:
-            if generation.is_accepted and self._charge.asks_vendor(state):
+            if generation.is_accepted and cause is not Cause.BUDGET and self._charge.asks_vendor(state):
                 generation.watch(None)
                 self.vendor = generation
             else:

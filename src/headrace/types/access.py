@@ -8,7 +8,7 @@ from typing import Annotated, NewType
 
 import msgspec
 
-from headrace.types.ids import KeyId
+from headrace.types.ids import Credential, KeyId
 
 Owner = NewType("Owner", str)
 """Whose streams they are: a person, a team, a program. Empty while nobody has to show a key."""
@@ -113,6 +113,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     key: ClientKey | None
     """None while nobody has to show a key: then everybody is the same admin, without an owner."""
+    credential: Credential = Credential("")
 
     @property
     def key_id(self) -> KeyId:

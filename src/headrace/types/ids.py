@@ -15,3 +15,6 @@ Offset = NewType("Offset", int)
 
 KeyId = NewType("KeyId", str)
 """Names one client key; no secret."""
+
+Credential = NewType("Credential", str)
+"""Digest of the secret that a caller has shown, by which it is known later; no secret itself. Empty without a key."""

@@ -1,6 +1,7 @@
 import pytest
 
 from headrace.engines.openai.rejection import (
+    cleaned,
     last_word,
     looks_like_events,
     no_key,
@@ -128,12 +129,12 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, delay_s: float | No
     ],
 )
 def test_a_stream_is_known_by_its_head(headers: list[bytes], flaw: str | None) -> None:
-    found = not_a_stream(response(200, *headers))
+    found = not_a_stream(response(200, *headers), secrets=[])
     assert found is None if flaw is None else flaw in (found or "")
 
 
 def test_success_without_content_is_no_stream() -> None:
-    assert "204" in (not_a_stream(response(204)) or "")
+    assert "204" in (not_a_stream(response(204), secrets=[]) or "")
 
 
 @pytest.mark.parametrize(
@@ -153,3 +154,17 @@ def test_success_without_content_is_no_stream() -> None:
 )
 def test_a_body_of_unknown_type_is_judged_by_its_first_byte(body: bytes, verdict: bool | None) -> None:
     assert looks_like_events(body) is verdict
+
+
+def test_errors_inside_a_stream_lose_our_keys_however_deep_they_stand() -> None:
+    secret = 'sk-"odd\\one"'
+    error = {"message": f"bad key {secret}", "details": [{"key": secret}, 5, None]}
+    assert cleaned(error, [secret]) == {"message": "bad key ***", "details": [{"key": "***"}, 5, None]}
+    assert cleaned(f"{secret}!", [secret]) == "***!"
+
+
+def test_a_content_type_that_repeats_a_key_is_shown_without_it() -> None:
+    response = Response(max_head_bytes=1000)
+    response.receive_data(b"HTTP/1.1 200 OK\r\nContent-Type: text/sk-1\r\nContent-Length: 0\r\n\r\n")
+    flaw = not_a_stream(response, secrets=["sk-1"])
+    assert flaw == "The engine answered with text/*** instead of text/event-stream"

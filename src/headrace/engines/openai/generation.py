@@ -23,7 +23,14 @@ from headrace.engines.openai.connection import Connection
 from headrace.engines.openai.connector import Connector
 from headrace.engines.openai.keys import KEY_STATUSES, Lease
 from headrace.engines.openai.limits import Limits
-from headrace.engines.openai.rejection import is_rejection, last_word, looks_like_events, not_a_stream, rejection
+from headrace.engines.openai.rejection import (
+    cleaned,
+    is_rejection,
+    last_word,
+    looks_like_events,
+    not_a_stream,
+    rejection,
+)
 from headrace.engines.openai.response import Response
 from headrace.errors import UpstreamProtocolError
 from headrace.protocol.chat import ChatStreamDecoder, ChunkTooLarge
@@ -261,7 +268,7 @@ class OpenAIGeneration:
     def _begin(self, *, is_over: bool) -> None:
         """Start to stream if the answer is a stream, and fail if it is not. Without a content type, wait for its body."""
         response = self._response
-        flaw = not_a_stream(response)
+        flaw = not_a_stream(response, secrets=self._lease.secrets())
         if flaw is None and response.header(b"content-type") is None:
             is_events = looks_like_events(response.peek_body())
             if is_events is None and not is_over:
@@ -287,6 +294,8 @@ class OpenAIGeneration:
             except ChunkTooLarge as error:
                 chunks = error.chunks
                 fault = Cause.EVENT_TOO_LARGE, f"The engine sent an event of more than {error.limit_bytes} bytes"
+        if chunks is not None and b'"error"' in chunks.data:
+            self._clean(chunks)
         if self._limits.ends_at_malformed and decoder.malformed_chunks:
             self._fail(Cause.UPSTREAM_PROTOCOL, "The engine sent a chunk that is not JSON")
         elif decoder.is_done:
@@ -296,6 +305,12 @@ class OpenAIGeneration:
         elif response.is_complete:
             self._finish()
         return chunks
+
+    def _clean(self, chunks: Chunks) -> None:
+        """Take our keys out of errors inside the stream, which reach clients as they stand."""
+        for view in chunks.views:
+            if view.error is not None:
+                view.error = cleaned(view.error, self._lease.secrets())
 
     def _collect(self, fault: _Fault | None) -> None:
         """Take in the body of an error response, and end with it when there is no more."""

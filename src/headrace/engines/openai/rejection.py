@@ -16,6 +16,7 @@ from __future__ import annotations
 import email.utils
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -108,8 +109,21 @@ def last_word(end: EngineEnd, limited: EngineEnd | None, rest_s: float | None) -
     return no_key(rest_s) if limited is None else msgspec.structs.replace(limited, retry_after_s=rest_s)
 
 
-def not_a_stream(response: Response) -> str | None:
-    """Return why a 2xx response cannot be a stream of events; None when it can, as far as its head tells."""
+def cleaned(error: Any, secrets: Sequence[str]) -> Any:
+    """Return an error object of an engine's stream without the secrets that it repeats."""
+    text = msgspec.json.encode(error).decode()
+    for secret in secrets:
+        text = text.replace(msgspec.json.encode(secret)[1:-1].decode(), _REMOVED)
+    return msgspec.json.decode(text)
+
+
+def not_a_stream(response: Response, *, secrets: Sequence[str]) -> str | None:
+    """Return why a 2xx response cannot be a stream of events; None when it can, as far as its head tells.
+
+    Args:
+        response: Its head.
+        secrets: Removed where the head repeats them.
+    """
     if response.status != 200:
         return f"The engine answered {response.status} without a stream"
     coding = response.header(b"content-encoding")
@@ -117,7 +131,8 @@ def not_a_stream(response: Response) -> str | None:
         return "The engine compressed the stream although identity was asked for"
     content_type = response.header(b"content-type")
     if content_type is not None and content_type.partition(";")[0].strip().lower() != "text/event-stream":
-        return f"The engine answered with {_shortened(content_type)} instead of text/event-stream"
+        shown = _without(secrets, content_type) or ""
+        return f"The engine answered with {_shortened(shown)} instead of text/event-stream"
     return None
 
 
