@@ -82,14 +82,22 @@ def test_a_clock_that_goes_back_takes_nothing_away() -> None:
     assert bucket.level(101.0) == 31
 
 
-@pytest.mark.parametrize(("before", "after"), [(20, 200), (0, 0), (-60, -600)])
-def test_a_new_size_changes_what_is_held_or_owed_in_proportion(before: int, after: int) -> None:
+@pytest.mark.parametrize(("before", "after"), [(20, 200), (0, 0), (-60, -60)])
+def test_a_larger_size_changes_what_is_held_in_proportion_and_not_what_is_owed(before: int, after: int) -> None:
     bucket = Bucket(60, 0.0)
     bucket.take(60 - before, 0.0)
     bucket.resize(600, 0.0)
     assert bucket.level(0.0) == after
     assert bucket.level(1.0) == after + 10
     assert bucket.wait_s(601, 0.0) == math.inf
+
+
+def test_a_smaller_size_makes_nobody_wait_longer() -> None:
+    bucket = Bucket(600, 0.0)
+    bucket.take(660, 0.0)
+    before_s = bucket.wait_s(0, 0.0)
+    bucket.resize(60, 0.0)
+    assert bucket.wait_s(0, 0.0) == pytest.approx(before_s)
 
 
 def test_what_came_in_before_a_new_size_came_at_the_old_rate() -> None:
@@ -114,7 +122,8 @@ def test_equals_exact_arithmetic(rate: int, steps: list[tuple[str, int, int]]) -
             bucket.give_back(amount)
             exact = min(Fraction(rate), exact + amount)
         else:
-            exact = exact * (amount + 1) / rate
+            share = Fraction(amount + 1, rate)
+            exact *= share if exact > 0 else min(Fraction(1), share)
             rate = amount + 1
             bucket.resize(rate, now_s)
         assert bucket.level(now_s) == pytest.approx(float(exact), rel=1e-9, abs=1e-6)

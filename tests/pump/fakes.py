@@ -53,7 +53,7 @@ class FakeGeneration:
         if self.watcher is not None:
             self.watcher()
 
-    def read(self) -> Chunks | None:
+    def read(self, most_bytes: int | None = None) -> Chunks | None:
         self.reads += 1
         if len(self._waiting) <= 1:
             self.end = self._end_after

@@ -16,7 +16,7 @@ from headrace.http.assets import FOLDER, Assets
 from headrace.http.identity import Gate
 from headrace.http.lobby import Lobby
 from headrace.http.node import Node, system_clocks
-from headrace.http.terms import recovered_bill
+from headrace.http.terms import limits_of, recovered_bill
 from headrace.http.upkeep import UpstreamKeys, look_after
 from headrace.observe.metrics import Metrics
 from headrace.policy.admission import Admission, QueueLimits
@@ -180,7 +180,7 @@ async def prepared_node(node: Node, environ: Mapping[str, str], settings: Settin
         node.prices = prices
         node.supervisor.adopt(settings.timeouts, settings.limits, vendor_wait_s=settings.billing.drain_s)
         node.housekeeper.retention = retention_of(settings)
-        node.lobby.admission.limits = queue_limits(settings)
+        node.lobby.admission.revise(queue_limits(settings), partial(limits_of, node))
         if use_keys is not None:
             use_keys()
 

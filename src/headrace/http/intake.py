@@ -23,7 +23,6 @@ from headrace.pump.charge import Charge
 from headrace.pump.order import Order
 from headrace.pump.pump import Pump
 from headrace.types.access import Caller
-from headrace.types.chunk import BYTES_PER_TOKEN
 from headrace.types.engine import Endpoint, EngineRequest
 from headrace.types.ids import RequestId, StreamId
 
@@ -56,11 +55,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool
     """Whether the usage chunk is shown."""
 
-    @property
-    def prompt_tokens(self) -> int:
-        """A rough count, before any engine counts."""
-        return len(self.body) // BYTES_PER_TOKEN
-
 
 async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
     """Start a stream as soon as the limits of all concerned allow it.
@@ -81,10 +75,9 @@ async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
     order = _order_of(node, ask, model, max_output_tokens(scopes))
     if ask.proposed_as is not None:
         await _require_free(node, ask.stream_id, param=ask.proposed_as)
-    slot = node.lobby.admission.ask(ask.caller.owner, scopes, ask.prompt_tokens)
-    has_waited = isinstance(slot, Waiting)
-    if isinstance(slot, Waiting):
-        slot = await waits(node.lobby.turn(slot))
+    asked = node.lobby.admission.ask(ask.caller.owner, scopes, order.prompt_tokens)
+    has_waited = isinstance(asked, Waiting)
+    slot = await _turn(node, asked, waits) if isinstance(asked, Waiting) else asked
     try:
         if has_waited:
             # Much may have happened meanwhile.
@@ -94,6 +87,15 @@ async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
         return _start(node, ask, order, slot), _quota(slot, node.clocks.monotonic_s())
     except BaseException:
         slot.undo()
+        raise
+
+
+async def _turn(node: Node, waiting: Waiting, waits: Waits) -> Slot:
+    """Wait for a slot; who gives up holds none, however early."""
+    try:
+        return await waits(node.lobby.turn(waiting))
+    except BaseException:
+        waiting.cancel()
         raise
 
 
@@ -175,7 +177,7 @@ def _start(node: Node, ask: Ask, order: Order, slot: Slot) -> Pump:
     quote = quote_of(node, order.model, accepted_at)
     purse = purse_of(node, ask.caller, accepted_at)
     try:
-        _reserve_prompt(purse, quote, ask.prompt_tokens, accepted_at)
+        _reserve_prompt(purse, quote, order.prompt_tokens, accepted_at)
         charge = Charge(_meter_of(ask, slot, purse, quote), rules=rules_of(node, order.model), quote=quote)
         return node.supervisor.start(order, charge)
     except BaseException:

@@ -75,6 +75,9 @@ def serve(
 
 
 async def _serve(settings: Settings, environ: Mapping[str, str], load: Callable[[], Settings]) -> None:
+    # First of all: until there is a handler, the signal ends the process.
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     tls, protocol_for = _tls(settings), _protocol(settings)
     max_connections = settings.server.max_connections or _raise_open_files() // 2
     # Bound first, so that an address in use is found out before anything is opened; it listens once recovery is done.
@@ -96,7 +99,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str], load: Callable[
             )
             app = GuardedApp(App(node), guard, on_refused=node.metrics.rejected)
             protocol = protocol_for(connections)
-            async with _reloading(reloader):
+            async with _reloading(reloader, asked):
                 await _listen(
                     app, connections, bound, node, drain_s=settings.timeouts.drain_s, protocol=protocol, tls=tls
                 )
@@ -113,9 +116,8 @@ async def _prepared_server(guard: Guard, settings: Settings) -> Callable[[], Non
 
 
 @asynccontextmanager
-async def _reloading(reloader: Reloader) -> AsyncIterator[None]:
-    """Reload on SIGHUP until the block ends. Signals that come while a reload runs cause one more."""
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+async def _reloading(reloader: Reloader, asked: asyncio.Event) -> AsyncIterator[None]:
+    """Reload when asked, until the block ends. Who asks while a reload runs causes one more."""
 
     async def reload_for_ever() -> None:
         while True:
@@ -123,14 +125,10 @@ async def _reloading(reloader: Reloader) -> AsyncIterator[None]:
             asked.clear()
             await reloader.reload()
 
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(reload_for_ever(), name="reload on signal")
-            yield
-            task.cancel()
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(reload_for_ever(), name="reload on signal")
+        yield
+        task.cancel()
 
 
 async def _listen(

@@ -43,12 +43,30 @@ def owner_budget(node: Node, owner: Owner) -> Budget:
     return settings.budget if settings is not None else Budget()
 
 
+def limits_of(node: Node, kind: ScopeKind, name: str) -> Allowance | None:
+    """Return the limits of a key, an owner, a model or the engine; None of a key that is not known any more."""
+    match kind:
+        case ScopeKind.KEY:
+            key = node.gate.table.of_id(name)
+            return None if key is None else key_limits(node, key)
+        case ScopeKind.OWNER:
+            return owner_limits(node, Owner(name))
+        case ScopeKind.MODEL:
+            return model_limits(node, name)
+        case ScopeKind.ENGINE:
+            return node.settings.engine.limits
+
+
+def model_limits(node: Node, model: str) -> Allowance:
+    settings = node.settings.models.get(model)
+    return settings.limits if settings is not None else _BOUNDLESS
+
+
 def scopes_of(node: Node, caller: Caller, model: str) -> list[Scope]:
     """Return everything that a request counts for."""
-    model_settings = node.settings.models.get(model)
     held = [
         (ScopeKind.OWNER, caller.owner, owner_limits(node, caller.owner)),
-        (ScopeKind.MODEL, model, model_settings.limits if model_settings is not None else _BOUNDLESS),
+        (ScopeKind.MODEL, model, model_limits(node, model)),
         (ScopeKind.ENGINE, node.supervisor.engine.name, node.settings.engine.limits),
     ]
     if caller.key is None:

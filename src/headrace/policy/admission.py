@@ -84,6 +84,18 @@ class Admission:
             self._scopes.let_go(known, now_s)
             raise
 
+    def revise(self, limits: QueueLimits, allowance_of: Callable[[ScopeKind, str], Allowance | None]) -> None:
+        """Go by new limits at once: of those who run, and of those who wait, whom they may let in.
+
+        Args:
+            limits: Of the queue; who waits already keeps the deadline it has.
+            allowance_of: Tells the limits of a scope; None for those that it has.
+        """
+        now_s = self._clock()
+        self.limits = limits
+        self._scopes.revise(allowance_of, now_s)
+        self._dispatch(now_s, frozenset())
+
     def dispatch(self, now_s: float) -> None:
         """Refuse whose deadline has come, admit whoever can get in, and tell them.
 

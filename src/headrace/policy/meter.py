@@ -66,6 +66,10 @@ class Meter:
         """Return whether to read on now. False while a bucket of tokens is overdrawn: the stream is paced."""
         return not self._slot.is_overdrawn(now_s)
 
+    def tokens_left(self, now_s: float) -> float | None:
+        """Return what the scarcest of its buckets of tokens has left, below zero when overdrawn; None without any."""
+        return self._slot.tokens_left(now_s)
+
     def spend(self, tokens: int, now_s: float) -> str | None:
         """Pay for tokens that have come.
 

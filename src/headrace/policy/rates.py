@@ -70,7 +70,9 @@ class Bucket:
         return max(0.0, (self.per_minute - self.level(now_s)) / self._per_s)
 
     def resize(self, per_minute: int, now_s: float) -> None:
-        """Change the rate and the capacity. What is held, or owed, changes in proportion."""
-        self._level = self.level(now_s) * per_minute / self.per_minute
+        """Change the rate and the capacity. What is held changes in proportion; what is owed never grows."""
+        share = per_minute / self.per_minute
+        level = self.level(now_s)
+        self._level = level * (share if level > 0 else min(1.0, share))
         self.per_minute = per_minute
         self._per_s = per_minute / 60

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.policy.rates import Bucket
 from headrace.types.access import Allowance
@@ -126,6 +126,13 @@ class Scopes:
         One that ``sweep`` forgot since it was found becomes known again: two of the same name would admit twice.
         """
         return tuple(self._known.setdefault((scope.kind, scope.name), scope) for scope in scopes)
+
+    def revise(self, allowance_of: Callable[[ScopeKind, str], Allowance | None], now_s: float) -> None:
+        """Hold every scope to the limits that are told for it; None: to those that it has."""
+        for (kind, name), scope in self._known.items():
+            allowance = allowance_of(kind, name)
+            if allowance is not None:
+                scope.adopt(allowance, now_s)
 
     def let_go(self, scopes: Sequence[Scope], now_s: float) -> None:
         """Forget those that nobody uses and that are as good as new; remember the others of no use for ``sweep``."""

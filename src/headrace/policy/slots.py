@@ -55,6 +55,15 @@ class Slot:
                 return True
         return False
 
+    def tokens_left(self, now_s: float) -> float | None:
+        """Return what the scarcest bucket of tokens has left, below zero when overdrawn; None without any."""
+        least: float | None = None
+        for scope in self.scopes:
+            if scope.tokens is not None:
+                level = scope.tokens.level(now_s)
+                least = level if least is None or level < least else least
+        return least
+
     def quota_headers(self, now_s: float) -> Headers:
         """Return the ``x-ratelimit-*`` headers for the request's answer."""
         return quota_headers(self.scopes, now_s)

@@ -32,6 +32,10 @@ class Charge:
         """Return whether more may be read now; False while a rate of tokens is used up."""
         return self._meter is None or self._meter.may_read(now_s)
 
+    def tokens_left(self, now_s: float) -> float | None:
+        """Return what the scarcest of its rates of tokens has left, below zero when overdrawn; None without any."""
+        return None if self._meter is None else self._meter.tokens_left(now_s)
+
     def spend(self, tokens: int, now_s: float) -> str | None:
         """Pay for tokens that came. Returns why the stream must end now, None when it need not."""
         return None if self._meter is None else self._meter.spend(tokens, now_s)

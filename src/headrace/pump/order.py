@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.types.chunk import BYTES_PER_TOKEN
 from headrace.types.engine import EngineRequest
 from headrace.types.ids import KeyId, RequestId, StreamId
 
@@ -28,3 +29,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     linger_s: float | None = None
     """How long the stream goes on without a consumer, in seconds; None: not at all."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """A rough count, before any engine counts."""
+        return len(self.engine_request.body) // BYTES_PER_TOKEN

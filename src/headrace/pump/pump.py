@@ -36,6 +36,9 @@ only on the tick passes at most one kernel buffer a tick, which would slow such 
 HOT_LIMIT_BYTES = 1024 * 1024
 """Such a stream is read until the tick no further than this, so that what waits for a commit is bounded."""
 
+FRAME_BYTES = 16
+"""What an event of a stream takes beside its data: ``data: ``, two line ends, and the framing of HTTP."""
+
 _ONLY_BEFORE_CONTENT = CAUSES[State.FAILED] - CAUSES[State.TRUNCATED]
 
 
@@ -103,6 +106,7 @@ class Pump:
         "_on_end",
         "_on_malformed",
         "_progress_s",
+        "_received_bytes",
         "_record_is_stale",
         "_scheduler",
         "_tally",
@@ -164,6 +168,7 @@ class Pump:
         self._is_hot = False
         self._is_paused = False
         self._hot_bytes = 0
+        self._received_bytes = 0
         self._record_is_stale = True
         self._has_noted_first = False
         log.on_followers = self._followers_changed
@@ -204,7 +209,7 @@ class Pump:
         generation = self._generation
         if generation is None or (self._is_bounded and self._holds_back(now_s)):
             return
-        chunks = generation.read()
+        chunks = generation.read(self._share_bytes(now_s) if self._charge.is_metered else None)
         log = self.log
         if log.state is State.QUEUED and (generation.is_accepted or chunks is not None):
             log.accept()
@@ -233,6 +238,25 @@ class Pump:
         if self._tally.error is not None:
             return end_of_error_event(self._tally.error)
         return generation.end
+
+    def _share_bytes(self, now_s: float) -> int | None:
+        """Return how much to read, in bytes, of a stream on a rate of tokens; None: all that is there.
+
+        No more than the rate has left, by what a token has taken so far: a kernel holds minutes of an answer, which
+        would come in one lump, and be owed by all who share the rate.
+        """
+        tokens = self._tally.tokens
+        left = self._charge.tokens_left(now_s) if tokens else None
+        if left is None:
+            return None
+        share_bytes = max(1, int(max(1.0, left) * self._received_bytes / tokens))
+        if share_bytes >= HOT_BYTES:
+            return None
+        if self._is_ticking:
+            # Behind all others, so that whoever shares the rate has its turn.
+            self._scheduler.leave(self)
+            self._scheduler.join(self)
+        return share_bytes
 
     @property
     def _is_bounded(self) -> bool:
@@ -272,6 +296,8 @@ class Pump:
         """Append chunks, and note the progress they are."""
         tally = self._tally
         tokens_before = tally.tokens
+        # With about what frames each of them on its way.
+        self._received_bytes += len(chunks.data) + FRAME_BYTES * len(chunks.views)
         if tally.count(chunks):
             data, count = chunks.data, len(chunks.views)
         else:

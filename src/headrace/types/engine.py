@@ -70,8 +70,12 @@ class Generation(Protocol):
     def is_saturated(self) -> bool:
         """True when the last ``read`` took a full buffer: more is waiting, so reading on the tick alone is too slow."""
 
-    def read(self) -> Chunks | None:
-        """Return what has arrived since the last call, None for nothing. Sets ``end`` when the source has ended."""
+    def read(self, most_bytes: int | None = None) -> Chunks | None:
+        """Return what has arrived since the last call, None for nothing. Sets ``end`` when the source has ended.
+
+        Args:
+            most_bytes: About how much is taken, 1 or more; what is left waits where the engine feels it. None: all.
+        """
 
     def watch(self, on_ready: Callable[[], None] | None) -> None:
         """Choose who decides when to read.

@@ -111,13 +111,15 @@ class EmbeddedGeneration:
         """Never: ``read`` takes all there is."""
         return False
 
-    def read(self) -> Chunks | None:
+    def read(self, most_bytes: int | None = None) -> Chunks | None:
         # Looked at before the chunks, so that none which came before the end is left behind it.
         outcome = self._outcome
         lines: list[bytes] = []
         views: list[ChunkView] = []
-        while self._arrived and self._end is None:
+        size = 0
+        while self._arrived and self._end is None and (most_bytes is None or size < most_bytes):
             line = self._arrived.popleft()
+            size += len(line)
             try:
                 view = _decoder.decode(line)
             except msgspec.MsgspecError:
@@ -128,7 +130,7 @@ class EmbeddedGeneration:
             else:
                 lines.append(line)
                 views.append(view)
-        if self._end is None and outcome is not None:
+        if self._end is None and outcome is not None and not self._arrived:
             self._end = outcome
         return Chunks(b"\n".join(lines), views) if lines else None
 

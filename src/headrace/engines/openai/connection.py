@@ -73,8 +73,8 @@ class Connection:
         self._wire.extend(memoryview(part) for part in parts if part)
         self._flush()
 
-    def receive(self) -> memoryview | bytes | None:
-        """Return what has arrived, empty at the end of the connection, None when nothing has arrived.
+    def receive(self, most_bytes: int | None = None) -> memoryview | bytes | None:
+        """Return what has arrived, at most so many bytes of it, empty at the end of the connection, None when nothing has arrived.
 
         The result is valid until anything else is received into the same buffer.
 
@@ -82,11 +82,11 @@ class Connection:
             OSError: The connection broke.
         """
         try:
-            count = self._socket.recv_into(self._buffer)
+            count = self._socket.recv_into(self._buffer, most_bytes or 0)
         except BlockingIOError:
             self.has_more = False
             return None
-        self.has_more = count == len(self._buffer)
+        self.has_more = count == (most_bytes or len(self._buffer))
         return self._buffer[:count]
 
     def close(self) -> None:

@@ -140,12 +140,12 @@ class OpenAIGeneration:
     def is_saturated(self) -> bool:
         return self._is_saturated
 
-    def read(self) -> Chunks | None:
+    def read(self, most_bytes: int | None = None) -> Chunks | None:
         connection = self._connection
         if connection is None or self._phase is _Phase.REJECTED:
             return None
         try:
-            return self._read(connection)
+            return self._read(connection, most_bytes)
         except Exception:  # noqa: BLE001 (the tick reads many streams in a row: a fault of ours may end this one only)
             self._break("reading from the engine failed")
             return None
@@ -217,21 +217,21 @@ class OpenAIGeneration:
 
     # Reading.
 
-    def _read(self, connection: Connection) -> Chunks | None:
-        fault = self._gather(connection)
+    def _read(self, connection: Connection, most_bytes: int | None) -> Chunks | None:
+        fault = self._gather(connection, most_bytes)
         if self._decoder is None:
             self._judge(connection, fault)
             if self._decoder is None:
                 return None
         return self._decode(self._decoder, fault)
 
-    def _gather(self, connection: Connection) -> _Fault | None:
+    def _gather(self, connection: Connection, most_bytes: int | None = None) -> _Fault | None:
         """Feed the response with what has arrived, up to a bound. Returns what broke, after which nothing follows."""
         response = self._response
         self._is_saturated = False
         try:
-            for _ in range(_READS_AT_ONCE):
-                data = connection.receive()
+            for _ in range(_READS_AT_ONCE if most_bytes is None else 1):
+                data = connection.receive(most_bytes)
                 if data is None:
                     return None
                 if not data:

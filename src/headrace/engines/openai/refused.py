@@ -38,7 +38,7 @@ class RefusedGeneration:
     def is_saturated(self) -> bool:
         return False
 
-    def read(self) -> Chunks | None:
+    def read(self, most_bytes: int | None = None) -> Chunks | None:  # noqa: ARG002 (the interface's)
         return None
 
     def watch(self, on_ready: Callable[[], None] | None) -> None:

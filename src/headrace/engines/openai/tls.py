@@ -91,8 +91,8 @@ class TLSConnection(Connection):
         if not self._wire:
             self._flush()
 
-    def receive(self) -> memoryview | bytes | None:
-        """Return what has arrived, decrypted; empty at the end, None when no record is complete.
+    def receive(self, most_bytes: int | None = None) -> memoryview | bytes | None:
+        """Return what has arrived, at most so many bytes as they came, decrypted; empty at the end, None when no record is complete.
 
         Raises:
             OSError: The connection broke, or ended without saying so: RFC 8446 6.1 calls that a truncation.
@@ -101,7 +101,7 @@ class TLSConnection(Connection):
             raise self._failure
         if self._has_ended:
             return b""
-        data = super().receive()
+        data = super().receive(most_bytes)
         if data is None:
             return None
         session = self._session

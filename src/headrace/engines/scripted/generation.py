@@ -88,13 +88,14 @@ class ScriptedGeneration:
     def is_saturated(self) -> bool:
         return self._is_saturated
 
-    def read(self) -> Chunks | None:
+    def read(self, most_bytes: int | None = None) -> Chunks | None:
         """Return what is due by now and was not read yet."""
         if self._is_over:
             return None
         self._is_saturated = False
+        enough_bytes = READ_BYTES if most_bytes is None else most_bytes
         while self._is_due():
-            if self._line_bytes >= READ_BYTES:
+            if self._line_bytes >= enough_bytes:
                 self._is_saturated = True
                 break
             self._take()
