@@ -35,12 +35,12 @@ check: $(VENV)/ready-dev $(VENV)/ready-web ## Check format, lint, types, layers 
 	@$(MAKE) --no-print-directory --output-sync=target -j2 check-python check-web
 	@$(MAKE) --no-print-directory tests
 
-# Tests wait more than they work, so those of the browser run beside the others; those that measure time run alone, and last.
-.PHONY: tests tests-web tests-others check-python check-web
+# Tests wait more than they work, so three lots of them run side by side; those that measure time run alone, and last.
+.PHONY: tests tests-web tests-system tests-others check-python check-web
 ifeq ($(strip $(ARGS)),)
 tests:
-	@echo "== Tests in a browser beside all others but those that measure time; what they say comes when they are done"
-	@$(MAKE) --no-print-directory --output-sync=target -j2 tests-web tests-others
+	@echo "== Tests in three lots, side by side; what each says comes when it is done"
+	@$(MAKE) --no-print-directory --output-sync=target -j3 tests-web tests-system tests-others
 	$(PYTEST) -m alone
 else
 tests:
@@ -50,8 +50,11 @@ endif
 tests-web:
 	$(PYTEST) tests/web
 
+tests-system:
+	$(PYTEST) tests/system -m "not alone"
+
 tests-others:
-	$(PYTEST) --ignore=tests/web -m "not alone"
+	$(PYTEST) --ignore=tests/web --ignore=tests/system -m "not alone"
 
 check-python:
 	$(BIN)/ruff format --check

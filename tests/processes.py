@@ -229,7 +229,9 @@ class Relay(Served):
         self.store = store
         url = f"sqlite:///{store}" if isinstance(store, Path) else store
         engine = [] if upstream is None else ["--upstream", upstream, "--model", "sim"]
-        super().__init__(["serve", "--port", "{port}", "--store", url, *engine, *options], environ=environ)
+        # A store that is merely slow, because much else runs on the machine, must not degrade streams of tests.
+        patient = {"HEADRACE_TIMEOUTS__COMMIT_WAIT": "10s", **(environ or {})}
+        super().__init__(["serve", "--port", "{port}", "--store", url, *engine, *options], environ=patient)
 
     def stream(self, stream_id: str) -> dict[str, Any]:
         """Return ``GET /v1/streams/{id}``."""

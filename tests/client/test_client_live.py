@@ -16,7 +16,7 @@ import pytest
 from tests.dropping_proxy import DroppingProxy
 from tests.processes import Relay, Simulator
 
-from headrace.client import AsyncClient, AsyncStream, Client, Patience
+from headrace.client import AsyncClient, AsyncStream, Client, Patience, Stream
 from headrace.errors import (
     ClientRequestError,
     ConnectionLost,
@@ -71,6 +71,14 @@ async def collect(answer: AsyncStream, pieces: list[str]) -> None:
 async def read_inside(answer: AsyncStream) -> None:
     async with answer:
         await answer.read()
+
+
+def wait_for_start(relay: Relay, answer: Stream) -> None:
+    """Wait until the relay knows the stream."""
+    until_s = time.monotonic() + 10
+    while answer.stream_id not in [stream["id"] for stream in relay.get_json("/v1/streams")["data"]]:
+        assert time.monotonic() < until_s, "the stream does not start"
+        time.sleep(0.01)
 
 
 def wait_for_end(relay: Relay, stream_id: str | None) -> dict[str, Any]:
@@ -294,7 +302,12 @@ def test_kept_stream_goes_on_and_can_be_attached_to(client: Client) -> None:
 
 def test_interrupt_stops_the_engine(client: Client, relay: Relay) -> None:
     answer = client.chat("hi", simulate={"ttft_ms": 30_000}, linger_s=60)
-    with later(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)), pytest.raises(KeyboardInterrupt):
+
+    def interrupt() -> None:
+        wait_for_start(relay, answer)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with later(0.2, interrupt), pytest.raises(KeyboardInterrupt):
         answer.read()
     assert wait_for_end(relay, answer.stream_id)["cause"] == "client_stop"
 

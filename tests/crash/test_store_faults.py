@@ -201,7 +201,8 @@ async def outage(
 ) -> AsyncIterator[Outage]:
     make = FAULTS[request.param]
     folder = request.getfixturevalue("small_disk") if make is FullDisk else tmp_path
-    with Relay(simulator.url, folder / "headrace.db", environ={"HEADRACE_TIMEOUTS__DRAIN": "0.1s"}) as relay:
+    environ = {"HEADRACE_TIMEOUTS__DRAIN": "0.1s", "HEADRACE_TIMEOUTS__COMMIT_WAIT": "0.5s"}
+    with Relay(simulator.url, folder / "headrace.db", environ=environ) as relay:
         async with Wire(relay.port) as wire:
             yield Outage(relay, wire, make(relay), texts)
 

@@ -286,6 +286,10 @@ async def request(
     return reader
 
 
+ADDED_TOKENS = 16
+"""What the relay adds to a request for the engine, as a prompt is estimated."""
+
+
 def chat_body(script: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return {"model": "sim", "messages": [{"role": "user", "content": "Go on."}], "simulate": dict(script), **fields}
 

@@ -220,7 +220,7 @@ def normal(answer: Answer, stream_id: str) -> tuple[Any, ...]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     store = tmp_path_factory.mktemp("keyed") / "streams.db"
     admin = first_key(store)
-    environ = {"HEADRACE_SERVER__CORS_ORIGINS": LISTED_ORIGIN}
+    environ = {"HEADRACE_SERVER__CORS_ORIGINS": LISTED_ORIGIN, "HEADRACE_TIMEOUTS__COMMIT_WAIT": "0.5s"}
     with ExitStack() as stack:
         simulator = stack.enter_context(Simulator("--model", "scripted"))
         relay = stack.enter_context(Relay(None, store, "--upstream", simulator.url, environ=environ))

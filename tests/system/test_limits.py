@@ -25,6 +25,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from headrace.policy.keys import KeyWish
 from headrace.types.chunk import BYTES_PER_TOKEN
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 500
 QUEUE_S = 0.5
 LATE_S = 0.2

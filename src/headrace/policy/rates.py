@@ -73,6 +73,6 @@ class Bucket:
         """Change the rate and the capacity. What is held changes in proportion; what is owed never grows."""
         share = per_minute / self.per_minute
         level = self.level(now_s)
-        self._level = level * (share if level > 0 else min(1.0, share))
+        self._level = min(per_minute, level * (share if level > 0 else min(1.0, share)))
         self.per_minute = per_minute
         self._per_s = per_minute / 60

@@ -29,7 +29,7 @@ def test_every_setting_has_its_source(tmp_path: Path) -> None:
 def test_sections_under_names_have_their_sources(tmp_path: Path) -> None:
     file = tmp_path / "headrace.toml"
     file.write_text(
-        "[owners.search]\nlimits.tokens_per_minute = 1\n[models.'gpt-4.1']\nprice.input = 0.1\n[models.m]\nprice.input = 1\n"
+        "[owners.search]\nlimits.tokens_per_minute = 1\n[models.'gpt-4.1']\nprice = { input = 0.1, output = 0.2 }\n[models.m]\nprice = { input = 1, output = 1 }\n"
     )
     environ = {
         "HEADRACE_OWNERS__SEARCH__LIMITS__REQUESTS_PER_MINUTE": "2",

@@ -88,7 +88,9 @@ def test_show_prints_money_as_text_in_json(
     file: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADRACE_MODELS__GPT-4.1__PRICE__INPUT", "0.10")
+    monkeypatch.setenv("HEADRACE_MODELS__GPT-4.1__PRICE__OUTPUT", "0.20")
     assert run("config", "show", "--config", file, "--changed", "--json") == 0
     assert json.loads(capsys.readouterr().out)['models."gpt-4.1".price'] == {
-        "input": {"value": "0.10", "source": "environment"}
+        "input": {"value": "0.10", "source": "environment"},
+        "output": {"value": "0.20", "source": "environment"},
     }

@@ -59,8 +59,14 @@ def texts(values: st.SearchStrategy[Any]) -> st.SearchStrategy[str]:
 
 SECONDS = st.floats(0.001, 1e6)
 
+DOLLARS = st.decimals(0, 10**9, allow_nan=False, places=6)
+
 ENVIRONS = st.fixed_dictionaries(
-    {"HEADRACE_STORE__URL": st.just("memory:")},
+    {
+        "HEADRACE_STORE__URL": st.just("memory:"),
+        'HEADRACE_MODELS__A "B" É__PRICE__INPUT': texts(DOLLARS),
+        'HEADRACE_MODELS__A "B" É__PRICE__OUTPUT': texts(DOLLARS),
+    },
     optional={
         "HEADRACE_TIMEOUTS__IDLE": texts(SECONDS),
         "HEADRACE_TIMEOUTS__LINGER": texts(st.sampled_from([0, 0.001, 1, 90, 86400, 0.1 + 0.2])),
@@ -70,9 +76,9 @@ ENVIRONS = st.fixed_dictionaries(
         "HEADRACE_SERVER__INSECURE": st.sampled_from(["true", "false"]),
         "HEADRACE_LIMITS__MAX_QUEUED": texts(st.integers(0, 10)),
         "HEADRACE_ENGINE__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
-        "HEADRACE_KEYS__BUDGET__DAY_USD": texts(st.decimals(0, 10**9, allow_nan=False, places=6)),
+        "HEADRACE_KEYS__BUDGET__DAY_USD": texts(DOLLARS),
         "HEADRACE_OWNERS__A@B.C__LIMITS__CONCURRENT_STREAMS": texts(st.integers(1, 10)),
-        'HEADRACE_MODELS__A "B" É__PRICE__INPUT': texts(st.decimals(0, 10**9, allow_nan=False, places=6)),
+        "HEADRACE_MODELS__GPT-4O__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
         "HEADRACE_MODELS__GPT-4O__LIMITS__REQUESTS_PER_MINUTE": texts(st.integers(1, 10)),
         "HEADRACE_MODELS__GPT-4O__CANCELLED": st.sampled_from(["delivered", "generated", "vendor", "none"]),
         "HEADRACE_MODELS__GPT-4O__PRICE": st.just("none"),
@@ -81,7 +87,7 @@ ENVIRONS = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(environ=ENVIRONS)
 def test_what_is_shown_can_be_read_back(tmp_path: Path, environ: dict[str, str]) -> None:
     given_settings, shown = effective(environ, None)
