@@ -40,6 +40,8 @@ class FakeGeneration:
         self.is_saturated = False
         self.aborted = 0
         self.reads = 0
+        self.asked_bytes: int | None = None
+        """How much the last read was to take."""
         self.watcher: Callable[[], None] | None = None
         self._waiting: list[Chunks] = []
         self._end_after: EngineEnd | None = None
@@ -55,6 +57,7 @@ class FakeGeneration:
 
     def read(self, most_bytes: int | None = None) -> Chunks | None:
         self.reads += 1
+        self.asked_bytes = most_bytes
         if len(self._waiting) <= 1:
             self.end = self._end_after
         return self._waiting.pop(0) if self._waiting else None

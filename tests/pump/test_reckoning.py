@@ -148,6 +148,34 @@ def test_a_stream_that_waits_for_its_rate_lets_others_of_the_tick_go_first() -> 
     assert calls == ["leave", "join"]
 
 
+def test_a_stream_on_a_rate_takes_no_more_than_the_rate_has_left() -> None:
+    clock = ManualClock()
+    charge, slot, _ = metered(clock, limits=Allowance(tokens_per_minute=60))
+    bench = Bench(charge=charge, clock=clock)
+    streamed(bench, text("a"), text("b"))
+    bench.pump.tick(clock())
+    left = slot.tokens_left(clock())
+    assert left == 58
+    asked = bench.generation.asked_bytes
+    assert asked is not None
+    a_token = asked / left
+    # A chunk of these tests and what frames it.
+    assert 60 < a_token < 200
+    clock.now_s += 1
+    slot.take(50, clock())
+    bench.pump.tick(clock())
+    assert bench.generation.asked_bytes == pytest.approx(9 * a_token, abs=1)
+
+
+def test_a_stream_far_from_its_rate_reads_all_there_is() -> None:
+    clock = ManualClock()
+    charge, _, _ = metered(clock, limits=Allowance(tokens_per_minute=10**9))
+    bench = Bench(charge=charge, clock=clock)
+    streamed(bench, text("a"), text("b"))
+    bench.pump.tick(clock())
+    assert bench.generation.asked_bytes is None
+
+
 def test_a_stopped_stream_pays_for_what_the_engine_had_sent_and_nobody_read() -> None:
     bench = Bench(charge=Charge(quote=DOLLAR_A_TOKEN))
     streamed(bench, text("a"), text("b"))
