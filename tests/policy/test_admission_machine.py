@@ -139,7 +139,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         slot.take(tokens, self.gate.now_s)
         self.slots[slot] += tokens
         self.pour(slot.scopes, -tokens)
-        assert slot.is_overdrawn(self.gate.now_s) == any(
+        assert (slot.tokens_left(self.gate.now_s) < 0) == any(
             room.tokens is not None and room.tokens.level < -Fraction(1, 10**6) for room in self.rooms_of(slot.scopes)
         )
 

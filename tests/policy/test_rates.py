@@ -41,14 +41,8 @@ def test_takes_more_than_it_holds_and_says_so_until_it_has_refilled() -> None:
     bucket.take(70, 0.0)
     assert bucket.level(0.0) == -10
     assert bucket.full_in_s(0.0) == 70
-    assert bucket.is_overdrawn(9.75)
-    assert not bucket.is_overdrawn(10.0)
-
-
-def test_exactly_empty_is_not_overdrawn() -> None:
-    bucket = Bucket(60, 0.0)
-    bucket.take(60, 0.0)
-    assert not bucket.is_overdrawn(0.0)
+    assert bucket.level(9.75) < 0
+    assert bucket.level(10.0) == 0
 
 
 def test_returned_tokens_that_do_not_fit_are_lost() -> None:

@@ -96,15 +96,15 @@ def test_ends_once_whatever_is_called_and_in_any_order(calls: list[str]) -> None
     assert slot.is_over == (first_end is not None)
 
 
-def test_is_overdrawn_while_any_bucket_of_tokens_is(ends: Ends) -> None:
+def test_has_as_much_left_as_its_scarcest_bucket_of_tokens(ends: Ends) -> None:
     scopes = [Scope(ScopeKind.KEY, "k"), Scope(ScopeKind.MODEL, "m")]
     scopes[0].adopt(Allowance(requests_per_minute=1), 0.0)
     scopes[1].adopt(Allowance(tokens_per_minute=60), 0.0)
     slot = begin(scopes, ends, prompt=60)
-    assert not slot.is_overdrawn(0.0)
+    assert slot.tokens_left(0.0) >= 0
     slot.take(3, 0.0)
-    assert slot.is_overdrawn(2.5)
-    assert not slot.is_overdrawn(3.0)
+    assert slot.tokens_left(2.5) < 0
+    assert slot.tokens_left(3.0) >= 0
 
 
 def test_a_limit_that_comes_later_is_paid_from_then_on(ends: Ends) -> None:
@@ -113,6 +113,6 @@ def test_a_limit_that_comes_later_is_paid_from_then_on(ends: Ends) -> None:
     slot.take(500, 0.0)
     scope.adopt(Allowance(requests_per_minute=10, tokens_per_minute=60), 0.0)
     slot.take(100, 0.0)
-    assert slot.is_overdrawn(0.0)
+    assert slot.tokens_left(0.0) < 0
     slot.undo()
     assert scope.is_as_new(0.0)

@@ -62,12 +62,11 @@ class Meter:
         """Not charged yet: the prompt until the first token, then less than one nano-dollar."""
         self._is_settled = False
 
-    def may_read(self, now_s: float) -> bool:
-        """Return whether to read on now. False while a bucket of tokens is overdrawn: the stream is paced."""
-        return not self._slot.is_overdrawn(now_s)
+    def tokens_left(self, now_s: float) -> float:
+        """Return what the scarcest of its buckets of tokens has left; infinity without any.
 
-    def tokens_left(self, now_s: float) -> float | None:
-        """Return what the scarcest of its buckets of tokens has left, below zero when overdrawn; None without any."""
+        Below zero while one is overdrawn: then reading on has to wait, which paces the stream.
+        """
         return self._slot.tokens_left(now_s)
 
     def spend(self, tokens: int, now_s: float) -> str | None:

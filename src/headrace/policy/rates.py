@@ -56,11 +56,6 @@ class Bucket:
             return 0.0
         return missing / self._per_s if tokens <= self.per_minute else math.inf
 
-    def is_overdrawn(self, now_s: float) -> bool:
-        """Whether more was taken than there was."""
-        # Time only adds: what is not below zero needs no look at the clock.
-        return self._level < 0 and self.level(now_s) < -SLACK
-
     def is_full(self, now_s: float) -> bool:
         """Whether the bucket is as good as a new one."""
         return self.level(now_s) >= self.per_minute - SLACK

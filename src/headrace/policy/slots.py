@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from headrace.policy.quota import Headers, quota_headers
+from headrace.policy.rates import SLACK
 from headrace.policy.scopes import Scope, max_output_tokens
 
 
@@ -47,22 +49,17 @@ class Slot:
             if scope.tokens is not None:
                 scope.tokens.take(tokens, now_s)
 
-    def is_overdrawn(self, now_s: float) -> bool:
-        """Whether a bucket of tokens is below zero, so that reading on should wait."""
-        # A loop, for it runs on every tick of every stream: any() costs a generator.
-        for scope in self.scopes:  # noqa: SIM110
-            if scope.tokens is not None and scope.tokens.is_overdrawn(now_s):
-                return True
-        return False
+    def tokens_left(self, now_s: float) -> float:
+        """Return what the scarcest bucket of tokens has left, below zero when overdrawn; infinity without any.
 
-    def tokens_left(self, now_s: float) -> float | None:
-        """Return what the scarcest bucket of tokens has left, below zero when overdrawn; None without any."""
-        least: float | None = None
+        It runs on every tick of every stream that is held to anything.
+        """
+        least = math.inf
         for scope in self.scopes:
             if scope.tokens is not None:
                 level = scope.tokens.level(now_s)
-                least = level if least is None or level < least else least
-        return least
+                least = min(least, level)
+        return 0.0 if -SLACK <= least < 0 else least
 
     def quota_headers(self, now_s: float) -> Headers:
         """Return the ``x-ratelimit-*`` headers for the request's answer."""

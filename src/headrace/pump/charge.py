@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from headrace.policy.billing import BillingRules, Counts, bill_of
 from headrace.policy.meter import Meter
 from headrace.policy.quote import Quote
@@ -28,13 +30,9 @@ class Charge:
         self._rules = rules or BillingRules()
         self._quote = quote
 
-    def may_read(self, now_s: float) -> bool:
-        """Return whether more may be read now; False while a rate of tokens is used up."""
-        return self._meter is None or self._meter.may_read(now_s)
-
-    def tokens_left(self, now_s: float) -> float | None:
-        """Return what the scarcest of its rates of tokens has left, below zero when overdrawn; None without any."""
-        return None if self._meter is None else self._meter.tokens_left(now_s)
+    def tokens_left(self, now_s: float) -> float:
+        """Return what the scarcest of its rates of tokens has left, below zero while it is overdrawn; infinity without any."""
+        return math.inf if self._meter is None else self._meter.tokens_left(now_s)
 
     def spend(self, tokens: int, now_s: float) -> str | None:
         """Pay for tokens that came. Returns why the stream must end now, None when it need not."""

@@ -6,6 +6,7 @@ A pump is no task. It is called: by the generation when something arrived (until
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -207,9 +208,10 @@ class Pump:
     def read(self, now_s: float) -> None:
         """Take what has arrived into the log, and end the log when the generation has ended."""
         generation = self._generation
-        if generation is None or (self._is_bounded and self._holds_back(now_s)):
+        tokens_left = self._charge.tokens_left(now_s) if self._charge.is_metered else math.inf
+        if generation is None or (self._is_bounded and self._holds_back(tokens_left)):
             return
-        chunks = generation.read(self._share_bytes(now_s) if self._charge.is_metered else None)
+        chunks = generation.read(self._share_bytes(tokens_left))
         log = self.log
         if log.state is State.QUEUED and (generation.is_accepted or chunks is not None):
             log.accept()
@@ -239,17 +241,17 @@ class Pump:
             return end_of_error_event(self._tally.error)
         return generation.end
 
-    def _share_bytes(self, now_s: float) -> int | None:
+    def _share_bytes(self, tokens_left: float) -> int | None:
         """Return how much to read, in bytes, of a stream on a rate of tokens; None: all that is there.
 
         No more than the rate has left, by what a token has taken so far: a kernel holds minutes of an answer, which
         would come in one lump, and be owed by all who share the rate.
         """
         tokens = self._tally.tokens
-        left = self._charge.tokens_left(now_s) if tokens else None
-        if left is None:
+        # No token is shorter than a byte.
+        if tokens_left >= HOT_BYTES or not tokens:
             return None
-        share_bytes = max(1, int(max(1.0, left) * self._received_bytes / tokens))
+        share_bytes = max(1, int(max(1.0, tokens_left) * self._received_bytes / tokens))
         if share_bytes >= HOT_BYTES:
             return None
         if self._is_ticking:
@@ -266,9 +268,9 @@ class Pump:
     def _is_memory_bound(self) -> bool:
         return self._is_memory_only or self.log.is_degraded or self._limits.max_lead_entries is not None
 
-    def _holds_back(self, now_s: float) -> bool:
+    def _holds_back(self, tokens_left: float) -> bool:
         """Decide whether reading must wait, for the consumers or for a rate of tokens: real back-pressure on the engine."""
-        paused = not self._charge.may_read(now_s) or (self._is_memory_bound and self._is_far_ahead())
+        paused = tokens_left < 0 or (self._is_memory_bound and self._is_far_ahead())
         if paused != self._is_paused and self._generation is not None:
             self._is_paused = paused
             if paused:
