@@ -81,7 +81,8 @@ def resized(level: Level | None, per_minute: int | None) -> Level | None:
         return None
     if level is None:
         return Level(per_minute)
-    level.level = level.level * per_minute / level.per_minute
+    share = Fraction(per_minute, level.per_minute)
+    level.level *= share if level.level > 0 else min(Fraction(1), share)
     level.per_minute = per_minute
     return level
 

@@ -13,7 +13,8 @@ from headrace.policy.scopes import Scope, ScopeKind
 from headrace.policy.slots import Slot
 from headrace.types.access import Allowance
 
-PLENTY = 10**9
+FEW = 9_000
+"""So few that every token is seen at once; see ``headrace.policy.slots``."""
 
 
 class Poverty:
@@ -60,7 +61,7 @@ class Stream:
     def __init__(
         self,
         *,
-        rate: int | None = PLENTY,
+        rate: int | None = FEW,
         prompt: int = 100,
         purse: FakePurse | None = None,
         quote: FakeQuote | None = None,

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.policy.scopes import Scope, ScopeKind
-from headrace.policy.slots import Slot
+from headrace.policy.slots import LOOK_S, Slot
 from headrace.types.access import Allowance
 
 PLENTY = 10**9
+FEW = 9_000
+"""So few tokens that every one is seen at once."""
 
 
 class Ends:
@@ -40,7 +42,7 @@ def scopes() -> list[Scope]:
 def spent(scopes: list[Scope]) -> list[float]:
     """What is missing from the buckets of requests, then of tokens."""
     buckets = [scope.requests for scope in scopes] + [scope.tokens for scope in scopes]
-    return [PLENTY - bucket.level(0.0) for bucket in buckets if bucket is not None]
+    return [bucket.per_minute - bucket.level(0.0) for bucket in buckets if bucket is not None]
 
 
 def begin(scopes: list[Scope], ends: Ends, prompt: int = 100) -> Slot:
@@ -79,7 +81,7 @@ def test_undone_costs_nothing(scopes: list[Scope], ends: Ends) -> None:
 def test_ends_once_whatever_is_called_and_in_any_order(calls: list[str]) -> None:
     ends = Ends()
     scopes = [Scope(ScopeKind.KEY, "k")]
-    scopes[0].adopt(Allowance(requests_per_minute=PLENTY, tokens_per_minute=PLENTY), 0.0)
+    scopes[0].adopt(Allowance(requests_per_minute=PLENTY, tokens_per_minute=FEW), 0.0)
     slot = begin(scopes, ends)
     for call in calls:
         {
@@ -112,7 +114,33 @@ def test_a_limit_that_comes_later_is_paid_from_then_on(ends: Ends) -> None:
     slot = begin([scope], ends)
     slot.take(500, 0.0)
     scope.adopt(Allowance(requests_per_minute=10, tokens_per_minute=60), 0.0)
-    slot.take(100, 0.0)
-    assert slot.tokens_left(0.0) < 0
+    slot.take(100, LOOK_S)
+    assert slot.tokens_left(LOOK_S) < 0
     slot.undo()
-    assert scope.is_as_new(0.0)
+    assert scope.is_as_new(LOOK_S)
+
+
+def test_buckets_that_hold_plenty_are_looked_at_now_and_then(ends: Ends) -> None:
+    scope = Scope(ScopeKind.KEY, "k")
+    scope.adopt(Allowance(tokens_per_minute=100_000), 0.0)
+    slot = begin([scope], ends, prompt=0)
+    assert scope.tokens is not None
+    slot.take(1, 0.0)
+    slot.take(50, 0.0)
+    assert scope.tokens.level(0.0) == 99_999
+    # More than a thousandth is not owed.
+    slot.take(50, 0.0)
+    assert scope.tokens.level(0.0) == 99_899
+    slot.take(7, 0.0)
+    assert slot.tokens_left(LOOK_S / 2) == 99_899
+    # What flowed in meanwhile has filled it.
+    assert slot.tokens_left(LOOK_S) > 99_899
+    slot.take(60_000, LOOK_S)
+    slot.take(39_999, LOOK_S)
+    assert slot.tokens_left(LOOK_S) < 1000
+    # Little is left: from here on every token is seen at once.
+    left = slot.tokens_left(LOOK_S)
+    slot.take(3, LOOK_S)
+    assert slot.tokens_left(LOOK_S) == left - 3
+    slot.settle(0, LOOK_S)
+    assert scope.tokens.level(LOOK_S) == 100_000

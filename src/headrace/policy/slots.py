@@ -9,6 +9,15 @@ from headrace.policy.quota import Headers, quota_headers
 from headrace.policy.rates import SLACK
 from headrace.policy.scopes import Scope, max_output_tokens
 
+PLENTY_TOKENS = 10_000
+"""While every bucket holds this much, it is looked at now and then only."""
+
+LOOK_S = 0.2
+"""How long it is not looked at then, at most."""
+
+OWED_SHARE = 1 / 1000
+"""How much of what a bucket holds one stream may owe it meanwhile."""
+
 
 class Slot:
     """One running request: a place in each of its scopes, one request and its tokens from their buckets.
@@ -23,7 +32,19 @@ class Slot:
         on_end: Called once, when the places are free again.
     """
 
-    __slots__ = ("_clock", "_on_end", "_taken", "is_over", "max_output_tokens", "prompt_tokens", "scopes")
+    __slots__ = (
+        "_clock",
+        "_credit",
+        "_left",
+        "_look_at_s",
+        "_on_end",
+        "_owed",
+        "_taken",
+        "is_over",
+        "max_output_tokens",
+        "prompt_tokens",
+        "scopes",
+    )
 
     def __init__(
         self, scopes: Sequence[Scope], prompt_tokens: int, clock: Callable[[], float], on_end: Callable[[Slot], None]
@@ -36,7 +57,11 @@ class Slot:
         self._clock = clock
         self._on_end = on_end
         self._taken = prompt_tokens
-        now_s = clock()
+        self._owed = 0
+        """Of these, what the buckets do not know yet."""
+        self._credit = 0.0
+        self._left = math.inf
+        now_s = self._look_at_s = clock()
         for scope in self.scopes:
             scope.enter(prompt_tokens, now_s)
 
@@ -45,21 +70,30 @@ class Slot:
         if self.is_over:
             return
         self._taken += tokens
-        for scope in self.scopes:
-            if scope.tokens is not None:
-                scope.tokens.take(tokens, now_s)
+        self._owed += tokens
+        if self._owed > self._credit or now_s >= self._look_at_s:
+            self._pay(now_s)
 
     def tokens_left(self, now_s: float) -> float:
-        """Return what the scarcest bucket of tokens has left, below zero when overdrawn; infinity without any.
+        """Return what the scarcest bucket of tokens has left, below zero when overdrawn; infinity without any."""
+        if now_s >= self._look_at_s:
+            self._pay(now_s)
+        return self._left
 
-        It runs on every tick of every stream that is held to anything.
+    def _pay(self, now_s: float) -> None:
+        """Take what is owed from the buckets, and look how full they are.
+
+        Not on every tick of every stream: while all of them hold plenty, a small part of it may be owed for a moment.
         """
+        owed, self._owed = self._owed, 0
         least = math.inf
         for scope in self.scopes:
             if scope.tokens is not None:
-                level = scope.tokens.level(now_s)
-                least = min(least, level)
-        return 0.0 if -SLACK <= least < 0 else least
+                scope.tokens.take(owed, now_s)
+                least = min(least, scope.tokens.level(now_s))
+        self._left = 0.0 if -SLACK <= least < 0 else least
+        self._credit = least * OWED_SHARE
+        self._look_at_s = now_s + LOOK_S if PLENTY_TOKENS <= least < math.inf else now_s
 
     def quota_headers(self, now_s: float) -> Headers:
         """Return the ``x-ratelimit-*`` headers for the request's answer."""
@@ -84,6 +118,7 @@ class Slot:
             self.release()
 
     def _correct(self, tokens: int, now_s: float) -> None:
+        self._pay(now_s)
         more = tokens - self._taken
         self._taken = tokens
         for scope in self.scopes:
