@@ -123,3 +123,16 @@ def ratio(costs: Costs, baseline: Costs) -> tuple[float, float, float]:
     """Return how many times the CPU of ``baseline`` a token costs: median, least and most over the rounds' pairs."""
     pairs = [mine.cpu_per_1000 / other.cpu_per_1000 for mine, other in zip(costs.rounds, baseline.rounds, strict=True)]
     return statistics.median(pairs), min(pairs), max(pairs)
+
+
+def cost_cells(costs: Costs, baseline: Costs) -> tuple[str, ...]:
+    """Return a table's first cells: name, CPU a token with its spread, and how many times ``baseline`` that is, with its own."""
+    least, most = costs.spread("cpu_per_1000")
+    times, low, high = ratio(costs, baseline)
+    return (
+        costs.rounds[0].target + (" (late)" if costs.is_late else ""),
+        f"{costs.median('cpu_per_1000'):.5f}",
+        f"{least:.5f} - {most:.5f}",
+        f"{times:.2f}",
+        f"{low:.2f} - {high:.2f}",
+    )

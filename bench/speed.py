@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 
 import msgspec
-from bench.cost import Costs, LoadFailed, interleaved, ratio, warm_up
+from bench.cost import Costs, LoadFailed, cost_cells, interleaved, ratio, warm_up
 from bench.fetch import get
 from bench.load import Load, run_uvloop
 from bench.report import Report
@@ -113,14 +113,8 @@ def _compare(report: Report, name: str, load: Load, targets: list[Target], *, ro
 
 def _row(target: str, costs: dict[str, Costs]) -> tuple[str, ...]:
     taken = costs[target]
-    least, most = taken.spread("cpu_per_1000")
-    times, low, high = ratio(taken, costs["nginx"])
     return (
-        target + (" (late)" if taken.is_late else ""),
-        f"{taken.median('cpu_per_1000'):.5f}",
-        f"{least:.5f} - {most:.5f}",
-        f"{times:.2f}",
-        f"{low:.2f} - {high:.2f}",
+        *cost_cells(taken, costs["nginx"]),
         f"{taken.median('gap_p50_ms'):.1f}",
         f"{taken.median('gap_p99_ms'):.1f}",
         f"{taken.median('rss_mb'):.0f}",

@@ -142,10 +142,10 @@ def test_whoever_shows_no_key_spends_nobodys_budget() -> None:
 
 def test_prices_of_the_settings_count_and_others_are_not_guessed() -> None:
     node = node_with(models={"m": ModelSettings(price=PRICE)})
-    quote = quote_of(node, "m", NOW)
+    quote = quote_of(node.prices, "m", NOW)
     assert quote is not None
     assert quote.cost(1000, 0, 500) == 1000 * 1000 + 500 * 2000
-    assert quote_of(node, "gpt-4o", NOW) is None
+    assert quote_of(node.prices, "gpt-4o", NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_prices_of_the_settings_count_and_others_are_not_guessed() -> None:
 )
 def test_a_model_may_have_rules_of_its_own(own: ModelSettings, expected: tuple[BillRule, BillRule]) -> None:
     node = node_with(models={"m": own}, billing=BillingSettings(cancelled=BillRule.DELIVERED))
-    rules = rules_of(node, "m")
+    rules = rules_of(node.settings, "m")
     assert (rules.cancelled, rules.truncated) == expected
 
 

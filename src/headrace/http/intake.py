@@ -174,11 +174,11 @@ def _start(node: Node, ask: Ask, order: Order, slot: Slot) -> Pump:
         RelayError: It could not be started; nothing was charged.
     """
     accepted_at = node.clocks.wall_time()
-    quote = quote_of(node, order.model, accepted_at)
+    quote = quote_of(node.prices, order.model, accepted_at)
     purse = purse_of(node, ask.caller, accepted_at)
     try:
         _reserve_prompt(purse, quote, order.prompt_tokens, accepted_at)
-        charge = Charge(_meter_of(ask, slot, purse, quote), rules=rules_of(node, order.model), quote=quote)
+        charge = Charge(_meter_of(ask, slot, purse, quote), rules=rules_of(node.settings, order.model), quote=quote)
         return node.supervisor.start(order, charge)
     except BaseException:
         purse.settle(0)

@@ -77,12 +77,8 @@ def scopes_of(node: Node, caller: Caller, model: str) -> list[Scope]:
     return [node.lobby.admission.scope(kind, name, limits) for kind, name, limits in held]
 
 
-def rules_of(node: Node, model: str) -> BillingRules:
+def rules_of(settings: Settings, model: str) -> BillingRules:
     """Return what is charged for answers of a model that were cut off."""
-    return _rules(node.settings, model)
-
-
-def _rules(settings: Settings, model: str) -> BillingRules:
     billing, own = settings.billing, settings.models.get(model)
     return BillingRules(
         cancelled=(own.cancelled if own is not None else None) or billing.cancelled,
@@ -90,9 +86,9 @@ def _rules(settings: Settings, model: str) -> BillingRules:
     )
 
 
-def quote_of(node: Node, model: str, at: float) -> Quote | None:
+def quote_of(prices: PriceBook, model: str, at: float) -> Quote | None:
     """Return the price of a model at a time in Unix seconds; None when it is not known."""
-    return node.prices.quote(model, datetime.fromtimestamp(at, UTC))
+    return prices.quote(model, datetime.fromtimestamp(at, UTC))
 
 
 def recovered_bill(settings: Settings, prices: PriceBook, record: Record) -> Bill:
@@ -105,8 +101,8 @@ def recovered_bill(settings: Settings, prices: PriceBook, record: Record) -> Bil
         delivered_tokens=record.delivered_tokens,
         is_reported=False,
     )
-    quote = prices.quote(record.model, datetime.fromtimestamp(record.accepted_at, UTC))
-    return bill_of(record.state, counts, _rules(settings, record.model), quote, was_accepted=True)
+    quote = quote_of(prices, record.model, record.accepted_at)
+    return bill_of(record.state, counts, rules_of(settings, record.model), quote, was_accepted=True)
 
 
 def purse_of(node: Node, caller: Caller, at: float) -> Purse:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Self
 
 import msgspec
 
 from headrace.errors import StoreError
 from headrace.stores.limits import MAX_KEYS
+from headrace.stores.sqlite.part import DatabasePart
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.writer import Writer
 from headrace.types.access import ClientKey
@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder(ClientKey).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class SqliteKeys:
+class SqliteKeys(DatabasePart):
     """The keys in a ``SqliteDatabase``; entering them enters the database.
 
     Every change of a key gets a number one above the last one's, in the transaction that makes it, so the largest is a
@@ -37,17 +37,9 @@ class SqliteKeys:
         enter: Callable[[], Awaitable[object]],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
+        super().__init__(enter=enter, leave=leave)
         self._writer = writer
         self._reader = reader
-        self._enter = enter
-        self._leave = leave
-
-    async def __aenter__(self) -> Self:
-        await self._enter()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._leave()
 
     async def version(self) -> int:
         """Return the number of the last change: one look into an index, on a thread that runs no long query."""

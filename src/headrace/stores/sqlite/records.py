@@ -6,11 +6,12 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from headrace.stores.sqlite import usage
+from headrace.stores.sqlite.part import DatabasePart
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.rows import RowStatement
 from headrace.stores.sqlite.writer import Lane, Writer
@@ -30,7 +31,7 @@ _decode = msgspec.json.Decoder(Record).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class SqliteRecords:
+class SqliteRecords(DatabasePart):
     """The record store of a ``SqliteDatabase``; entering it enters the database."""
 
     def __init__(
@@ -42,19 +43,11 @@ class SqliteRecords:
         enter: Callable[[], Awaitable[object]],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
+        super().__init__(enter=enter, leave=leave)
         self._writer = writer
         self._reader = reader
         self._usage_reader = usage_reader
         self._lane = Lane()
-        self._enter = enter
-        self._leave = leave
-
-    async def __aenter__(self) -> Self:
-        await self._enter()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._leave()
 
     def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
         return self._writer.submit(partial(_save, records=tuple(records)), lane=self._lane)

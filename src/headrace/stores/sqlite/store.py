@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Self
 
 from headrace.stores.sqlite.chains import LogReader
 from headrace.stores.sqlite.logs import LogTables
+from headrace.stores.sqlite.part import DatabasePart
 from headrace.stores.sqlite.reader import Reader
 from headrace.stores.sqlite.writer import Lane, Writer
 from headrace.stream.segment import Flush, Segment
@@ -16,7 +16,7 @@ from headrace.stream.store import Batch, OpenLog, StoredLog
 from headrace.types.ids import Offset, StreamId
 
 
-class SqliteStore:
+class SqliteStore(DatabasePart):
     """The log store of a ``SqliteDatabase``; entering it enters the database."""
 
     is_bounded_by_readers = False
@@ -30,20 +30,12 @@ class SqliteStore:
         enter: Callable[[], Awaitable[object]],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
+        super().__init__(enter=enter, leave=leave)
         self._tables = tables
         self._writer = writer
         self._reader = reader
         self._logs = LogReader(tables.live)
         self._lane = Lane()
-        self._enter = enter
-        self._leave = leave
-
-    async def __aenter__(self) -> Self:
-        await self._enter()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._leave()
 
     def commit(self, batch: Batch) -> asyncio.Future[None]:
         size = sum([len(append.segment.data) for append in batch.appends])
