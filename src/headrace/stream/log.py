@@ -118,6 +118,7 @@ class StreamLog:
         log = cls(lease, owner=owner, tail_bytes=0)
         log.appended = log.taken = log.published = entries
         log.state = end.state
+        log.has_content = log.has_published_content = entries > 0 and end.state is not State.FAILED
         log.end = log.published_end = end
         log._end_taken = True
         return log

@@ -267,8 +267,17 @@ class Records(AbstractAsyncContextManager["Records"], Protocol):
 
     async def get(self, request_id: RequestId) -> Record | None: ...
 
+    async def own(self, stream_id: StreamId) -> Record | None:
+        """Return the record of the request that knows a stream by this id, the oldest if there are several; None without one.
+
+        It costs the same however many requests refer to the stream as their log.
+        """
+
     async def of_stream(self, stream_id: StreamId) -> list[Record]:
-        """Return the records of the requests on one log, oldest first."""
+        """Return the record of the request that knows a stream by this id, and those that refer to it as their log (``log_id``).
+
+        Oldest first. Of an id that is no log's own there is one record at most.
+        """
 
     async def newest(
         self, *, owner: str | None, state: State | None = None, limit: int = 20, before: RequestId | None = None
@@ -289,7 +298,7 @@ class Records(AbstractAsyncContextManager["Records"], Protocol):
         """
 
     async def forget(self, stream_id: StreamId) -> bool:
-        """Remove the records of one stream, but not what they cost. False when there were none."""
+        """Remove the records that ``of_stream`` returns, but not what they cost. False when there were none."""
 
     async def trim(self, *, accepted_before: float) -> int:
         """Drop records of ended requests accepted before that time, but not what they cost. Returns how many."""
@@ -323,6 +332,121 @@ class Keys(AbstractAsyncContextManager["Keys"], Protocol):
         """Replace a key by what ``change`` makes of it, atomically, and return that; None when there is no such key.
 
         What ``change`` raises passes through, and nothing is changed then. It may be called on another thread.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """Which stream an ``Idempotency-Key`` stands for."""
+
+    owner: str
+    key: str
+    """As the client chose it, at most 255 characters."""
+    fingerprint: str
+    """Of the request: another one under the same key is refused."""
+    log_id: StreamId
+    claimed_at: float
+    """Unix seconds."""
+
+
+class Claims(AbstractAsyncContextManager["Claims"], Protocol):
+    """Keeps claims, so that no request of one key is generated twice, whatever dies in between.
+
+    A claim outlives its log when that is erased or trimmed: whoever finds one asks ``Store.find`` for the log. ``trim``
+    removes it in the end.
+    """
+
+    async def claim(self, claim: Claim, *, instead_of: StreamId | None = None) -> Claim:
+        """Return who holds the owner's key: the new claim when nobody did, or the one that did.
+
+        Atomic, and durable when it returns. Cancelling the call does not take it back.
+
+        Args:
+            claim: The new claim.
+            instead_of: A claim to this log is replaced: nothing of it was delivered. Of several calls that would replace
+                the same one, the first does, and the others get its claim.
+
+        Raises:
+            StoreError: The backend failed, or is full: then only ``trim`` and ``forget`` make room.
+        """
+
+    async def find(self, owner: str, key: str) -> Claim | None:
+        """Return the claim of an owner's key; None when nobody made one.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def forget(self, log_id: StreamId) -> None:
+        """Remove the claims to a log.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def trim(self, *, claimed_before: float) -> int:
+        """Drop claims made before that time (Unix seconds). Returns how many.
+
+        Raises:
+            StoreError: The backend failed; some may be gone.
+        """
+
+
+class CacheEntry(msgspec.Struct, frozen=True, gc=False):
+    """A whole answer that may be given again. It refers to a log and holds no text itself."""
+
+    key: str
+    """Digest of the canonical request, and of whom it may be given to."""
+    owner: str
+    """Whose log it is."""
+    log_id: StreamId
+    bytes: int
+    """Of the log's JSON."""
+    stored_at: float
+    """When the answer was whole, Unix seconds."""
+
+
+class CacheIndex(AbstractAsyncContextManager["CacheIndex"], Protocol):
+    """Keeps which answers may be given again, bounded by number, size and age; the oldest go first.
+
+    An entry outlives its log when that is erased or trimmed: whoever finds one asks ``Store.find`` for the log. ``trim``
+    removes it in the end.
+    """
+
+    def put(self, entry: CacheEntry) -> asyncio.Future[None]:
+        """Insert or replace an entry by its key and return at once; order and durability as ``Store.commit``.
+
+        The oldest entries give way where the index would grow far beyond the bounds that it was opened with; an entry
+        that alone is larger than these is left out.
+        """
+
+    async def find(self, key: str) -> CacheEntry | None:
+        """Return the entry of that key, however old.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def forget(self, log_id: StreamId) -> None:
+        """Remove the entries of a log.
+
+        Raises:
+            StoreError: The backend failed.
+        """
+
+    async def trim(self, *, stored_before: float, max_entries: int, max_bytes: int) -> int:
+        """Drop entries stored before that time (Unix seconds), then the oldest until both bounds hold. Returns how many.
+
+        The logs stay: they have a retention of their own.
+
+        Raises:
+            StoreError: The backend failed; some may be gone.
+        """
+
+    async def count(self) -> tuple[int, int]:
+        """Return how many entries there are, and how many bytes their logs have together.
 
         Raises:
             StoreError: The backend failed.

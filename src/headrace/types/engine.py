@@ -30,6 +30,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     """JSON object in the endpoint's shape, with ``stream: true`` and ``stream_options.include_usage``."""
     endpoint: Endpoint = Endpoint.CHAT
+    model: str = ""
+    """Name of the model as the engine knows it, the same as in ``body``; empty when the engine decides."""
     headers: tuple[tuple[str, str], ...] = ()
     """Client headers on the allow-list, lower-case names."""
 
@@ -45,6 +47,8 @@ class EngineEnd(msgspec.Struct, frozen=True, kw_only=True):
     """For people; never a secret."""
     status: int | None = None
     """HTTP status that a client gets when no byte of the answer was sent yet."""
+    upstream_status: int | None = None
+    """HTTP status that the engine itself answered with; None when it answered with none."""
     retry_after_s: float | None = None
     error_type: str | None = None
     error_code: str | None = None
@@ -89,6 +93,22 @@ class Generation(Protocol):
         """Stop generating now and free what is held. Idempotent; ``on_ready`` is never called again."""
 
 
+class Continuation(enum.StrEnum):
+    """How an engine takes the beginning of an answer, so that it goes on where another one broke off.
+
+    It concerns chats only: of a plain completion, the prompt with the text so far is just a longer prompt.
+    """
+
+    NONE = "none"
+    """It does not: it would answer anew, or refuse."""
+    ASSISTANT = "assistant"
+    """As a last message with the role ``assistant`` (llama.cpp, Ollama, Groq, older models of Anthropic)."""
+    PREFIX = "prefix"
+    """As such a message with ``prefix: true`` (Mistral, and DeepSeek below ``/beta``)."""
+    FLAG = "continue_final_message"
+    """As such a message, beside ``continue_final_message: true`` and ``add_generation_prompt: false`` (vLLM, SGLang)."""
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about an engine that policies act on."""
 
@@ -96,6 +116,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Sends a usage chunk when asked."""
     max_choices: int = 128
     """Largest ``n`` it takes."""
+    continuation: Continuation = Continuation.NONE
+    context_tokens: int | None = None
+    """Prompt and answer together; None when it is not known."""
+    endpoints: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
+    takes_tools: bool = True
+    takes_logprobs: bool = True
+    takes_schemas: bool = True
+    """``response_format`` with a JSON schema."""
+    takes_images: bool = True
+    """Content that is not text: images, audio, files."""
 
 
 class Engine(AbstractAsyncContextManager["Engine"], Protocol):

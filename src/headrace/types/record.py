@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Literal
 
 import msgspec
 
+from headrace.types.attempt import Attempt, Seam
 from headrace.types.bill import Bill
 from headrace.types.ids import KeyId, RequestId, StreamId
 from headrace.types.outcome import Cause, Durability, State, TokenSource
@@ -38,11 +40,23 @@ class Perceived(msgspec.Struct, frozen=True, kw_only=True):
     transport: ClientTransport
 
 
+class Source(enum.StrEnum):
+    """Where a request's answer comes from."""
+
+    ENGINE = "engine"
+    JOINED = "joined"
+    """A stream that another request had begun and that still ran: identical requests in flight at once."""
+    REPEATED = "repeated"
+    """The stream of an earlier request with the same ``Idempotency-Key``."""
+    CACHE = "cache"
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept about one request. Times are Unix seconds (UTC); None means it has not happened."""
 
     id: RequestId
     stream_id: StreamId
+    """The id that its client knows the stream by."""
     owner: str
     """Whose stream it is; empty while nobody has to show a key."""
     model: str
@@ -72,4 +86,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     delivered_tokens: int = 0
     """Our count of what was handed to the connections of clients before the last one left."""
     bill: Bill | None = None
-    """None until it has ended."""
+    """None until it has ended. The request that began a stream pays for it; those that share it pay nothing."""
+    log_id: StreamId | None = None
+    """The log it refers to, where another request began that; None: its own, called ``stream_id``."""
+    source: Source = Source.ENGINE
+    engine_model: str = ""
+    """The model that answers, as the engine knows it; empty when the engine decides."""
+    attempts: list[Attempt] = []
+    """Every try at an engine, oldest first; empty while the first one is all there was."""
+    seams: list[Seam] = []
+    """Where the answer goes on with another attempt's text."""
+    retry_budget_s: float | None = None
+    """Within how many seconds the first token had to come, all attempts and waits together; None with one attempt."""
+
+    @property
+    def log(self) -> StreamId:
+        """Return the id of the log that it refers to."""
+        return self.stream_id if self.log_id is None else self.log_id
