@@ -146,10 +146,13 @@ def simulate(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Listen on this port.")],
     host: Annotated[str, typer.Option(help="Listen here.")] = "127.0.0.1",
-    ttft_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to the first token.")] = 0.0,
-    itl_ms: Annotated[float, typer.Option(min=0, help="Milliseconds between two tokens.")] = 0.0,
+    ttft_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds to the first token.")] = None,
+    itl_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds between two tokens.")] = None,
     tokens: Annotated[int | None, typer.Option(min=0, help="Tokens in an answer.")] = None,
     text: Annotated[str | None, typer.Option(help="The answer, word by word.")] = None,
+    script: Annotated[
+        str, typer.Option(metavar="JSON", help="All that requests may say; other options go over it.")
+    ] = "{}",
     models: Annotated[
         list[str], typer.Option("--model", metavar="NAME", help="A model served; may be given several times.")
     ] = ["sim", "scripted"],  # noqa: B006 (typer copies it)
@@ -160,11 +163,12 @@ def simulate(
     """
     import uvloop  # noqa: PLC0415 (fast --help)
 
-    from headrace.engines.scripted.script import Script  # noqa: PLC0415 (fast --help)
+    from headrace.engines.scripted.request import read_script  # noqa: PLC0415 (fast --help)
     from headrace.engines.scripted.server import serve as serve_script  # noqa: PLC0415 (fast --help)
 
-    script = Script(ttft_ms=ttft_ms, itl_ms=itl_ms, tokens=tokens, text=text)
-    uvloop.run(serve_script(host, port, script, models=models, on_ready=lambda server: typer.echo(server.url)))
+    options = {"ttft_ms": ttft_ms, "itl_ms": itl_ms, "tokens": tokens, "text": text}
+    default = read_script(script, {name: value for name, value in options.items() if value is not None})
+    uvloop.run(serve_script(host, port, default, models=models, on_ready=lambda server: typer.echo(server.url)))
 
 
 @model_commands.command()

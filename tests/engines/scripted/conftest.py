@@ -139,9 +139,10 @@ def ask(simulator: SimulatorServer) -> Ask:
         raw: bytes | None = None,
         quiet_s: float | None = None,
         version: str = "1.1",
+        port: int | None = None,
         **fields: Any,
     ) -> Response:
-        reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or simulator.port)
         try:
             writer.write(raw or http_request(request_body(simulate, **fields), version=version))
             return await receive(reader, quiet_s=quiet_s)

@@ -51,6 +51,29 @@ async def test_engine_and_server_send_the_same_chunks(ask: Ask, body_of: Body, s
     assert in_process == over_http
 
 
+CONTINUED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "assistant": ({}, {}),
+    "prefix": ({"prefix": True}, {}),
+    "continue_final_message": ({}, {"continue_final_message": True, "add_generation_prompt": False}),
+}
+
+
+@pytest.mark.parametrize("continues", CONTINUED)
+@pytest.mark.parametrize("fault", [None, {"kind": "rst", "at": 1}], ids=str)
+async def test_engine_and_server_go_on_alike(ask: Ask, body_of: Body, continues: str, fault: Any) -> None:
+    of_message, of_request = CONTINUED[continues]
+    script = {"deltas": ["né", " \n\n ", "🌊 ", "ok", "!"], "continues": continues, "usage": "always", "fault": fault}
+    partial = {"role": "assistant", "content": "né \n", **of_message}
+    asked = {"messages": [*MESSAGES, partial], **of_request}
+    response = await ask(script, **asked)
+    over_http = [comparable(data) for data in response_data(response) if data != b"[DONE]"]
+    async with ScriptedEngine(manual=True) as engine:
+        chunks = engine.start(EngineRequest(body=body_of(script, **asked)), lambda: None).read()
+    assert chunks is not None
+    assert list(map(comparable, chunks.lines())) == over_http
+    assert "né" + response.text == ("né \n\n 🌊 ok!" if fault is None else "né \n\n ")
+
+
 def response_data(response: Any) -> list[bytes]:
     data: list[bytes] = response.data
     return data
@@ -113,6 +136,12 @@ async def test_the_sdk_raises_on_errors(client: openai.AsyncOpenAI) -> None:
         await client.chat.completions.create(
             model="scripted", messages=MESSAGES, extra_body={"simulate": {"fault": {"kind": "status", "code": 429}}}
         )
+    policy = {"kind": "status", "code": 400, "message": "not this", "error_code": "content_policy_violation"}
+    with pytest.raises(openai.BadRequestError, match="not this") as caught:
+        await client.chat.completions.create(
+            model="scripted", messages=MESSAGES, extra_body={"simulate": {"fault": policy}}
+        )
+    assert (caught.value.code, caught.value.type) == ("content_policy_violation", "invalid_request_error")
     stream = await client.chat.completions.create(
         model="scripted",
         messages=MESSAGES,

@@ -11,7 +11,7 @@ from headrace.engines.scripted import Script, ScriptedEngine, ScriptedGeneration
 from headrace.engines.scripted.generation import READ_BYTES
 from headrace.errors import ClientRequestError, Overloaded
 from headrace.types.chunk import Chunks
-from headrace.types.engine import Engine, EngineEnd, EngineRequest, Generation
+from headrace.types.engine import Capabilities, Continuation, Engine, EngineEnd, EngineRequest, Generation
 from headrace.types.outcome import Cause
 
 Body = Callable[..., bytes]
@@ -213,10 +213,27 @@ async def test_a_rejection_keeps_what_the_engine_said(body_of: Body) -> None:
             cause=Cause.UPSTREAM_REJECTED,
             message="simulated status 429",
             status=429,
+            upstream_status=429,
             retry_after_s=1.5,
             error_type="rate_limit_error",
         )
         assert not generation.is_accepted
+
+
+async def test_an_overloaded_engine_says_so_in_its_own_words(body_of: Body) -> None:
+    fault = {"kind": "status", "code": 529, "error_type": "overloaded_error", "message": "Overloaded"}
+    body = '{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+    async with ScriptedEngine(manual=True) as engine:
+        for said in (fault, {"kind": "status", "code": 529, "body": body}):
+            _, end = drained(engine, start(engine, body_of({"fault": said})))
+            assert (end.upstream_status, end.error_type, end.message) == (529, "overloaded_error", "Overloaded")
+
+
+async def test_capabilities_follow_the_default_unless_told() -> None:
+    default = Script(continues=Continuation.PREFIX, context_tokens=9, usage="never")
+    found = ScriptedEngine(default).capabilities
+    assert found == Capabilities(reports_usage=False, continuation=Continuation.PREFIX, context_tokens=9)
+    assert ScriptedEngine(default, capabilities=Capabilities()).capabilities == Capabilities()
 
 
 async def test_a_rejection_may_say_anything(body_of: Body) -> None:

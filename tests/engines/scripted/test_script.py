@@ -5,11 +5,10 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headrace.engines.scripted.faults import Fault
-from headrace.engines.scripted.plan import Plan, plan_of, read_request, words_of
+from headrace.engines.scripted.plan import Plan, plan_of
+from headrace.engines.scripted.request import read_request
 from headrace.engines.scripted.script import Script
 from headrace.errors import ClientRequestError
 
@@ -40,6 +39,9 @@ def plan(simulate: Any = None, default: Script | None = None, serial: int = 1, *
         ({"text": "a", "deltas": ["b"]}, "simulate"),
         ({"framing": "close", "fault": {"kind": "cut_chunked"}}, "simulate"),
         ({"framing": "length", "fault": {"kind": "keepalive"}}, "simulate"),
+        ({"continues": "maybe"}, "simulate.continues"),
+        ({"context_tokens": 0}, "simulate.context_tokens"),
+        ({"fault": {"kind": "status", "code": 400, "body": "x", "error_code": "y"}}, "simulate.fault"),
         (7, "simulate"),
     ],
 )
@@ -85,17 +87,6 @@ def test_every_fault_survives_json(fault: Any) -> None:
 def test_stream_faults_need_a_stream() -> None:
     with pytest.raises(ClientRequestError, match="stream: true"):
         read_request(body({"fault": {"kind": "rst"}}, stream=False), Script())
-
-
-@given(st.text())
-def test_words_joined_are_the_text(text: str) -> None:
-    words = words_of(text)
-    assert "".join(words) == text
-    assert all(words)
-
-
-def test_words_keep_the_white_space_before_them() -> None:
-    assert words_of("Hi  you\n all ") == ["Hi", "  you", "\n all", " "]
 
 
 @pytest.mark.parametrize(

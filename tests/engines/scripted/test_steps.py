@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.engines.scripted.answer import answer_of
-from headrace.engines.scripted.plan import Plan, plan_of, read_request
+from headrace.engines.scripted.plan import Plan, plan_of
+from headrace.engines.scripted.request import read_request
 from headrace.engines.scripted.script import Script
 from headrace.engines.scripted.steps import Chunk, Close, Comment, Done, Head, Hold, Step, steps_of
 

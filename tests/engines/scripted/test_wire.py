@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.engines.scripted.plan import plan_of, read_request
+from headrace.engines.scripted.plan import plan_of
+from headrace.engines.scripted.request import read_request
 from headrace.engines.scripted.script import Script
 from headrace.engines.scripted.steps import How, Reply
 from headrace.engines.scripted.wire import BLOCK_BYTES, Packet, packets_of, packets_of_reply

@@ -7,15 +7,14 @@ Shape: OpenAI's ``chat.completion.chunk`` (https://platform.openai.com/docs/api-
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from headrace.engines.scripted.faults import SplitUtf8
-from headrace.engines.scripted.plan import Plan, words_of
+from headrace.engines.scripted.plan import Plan
 from headrace.engines.scripted.script import ToolCall
+from headrace.engines.scripted.text import pieces_of, words_of
 from headrace.types.engine import Endpoint
 
 SENT_AT = b'"sent_at":                 0'
@@ -23,21 +22,6 @@ SENT_AT = b'"sent_at":                 0'
 
 _BEFORE_TEXT = b'{"content":'
 _NULL = b"null"
-_DRAWN_WORDS = 2048
-"""Words drawn for one choice; a longer text repeats them."""
-
-_WORDS = (
-    b" a", b" and", b" answer", b" are", b" as", b" at", b" bank", b" below", b" bridge", b" by", b" channel", b" clear",
-    b" current", b" down", b" drop", b" every", b" falls", b" field", b" flows", b" for", b" from", b" gate", b" height",
-    b" in", b" is", b" it", b" keeps", b" lake", b" level", b" long", b" low", b" mill", b" more", b" never", b" not",
-    b" of", b" on", b" over", b" path", b" pool", b" rain", b" river", b" runs", b" slow", b" so", b" spring", b" steady",
-    b" stone", b" stream", b" that", b" the", b" then", b" through", b" to", b" turns", b" under", b" water", b" wheel",
-    b" when", b" which", b" wide", b" with", b" without", b" work",
-)  # fmt: skip
-_WIDE_WORDS = tuple(
-    word.encode()
-    for word in (" Grüße", " água", " вода", " νερό", " 水車", " 川の", " 물레", " नदी", " 🌊", " 👩‍🔧 né")
-)
 
 
 def stamp(monotonic_s: float) -> bytes:
@@ -138,20 +122,12 @@ def deltas_of(plan: Plan, index: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _texts(plan: Plan, index: int) -> Iterator[bytes]:
-    """Yield the text deltas of choice ``index``, each as the inside of a JSON string."""
-    script = plan.script
-    exact = script.deltas if script.deltas is not None else None if script.text is None else words_of(script.text)
-    if exact is None:
-        return itertools.islice(_drawn(plan, index), plan.text_tokens)
-    return itertools.islice(itertools.cycle([json_bytes(piece)[1:-1] for piece in exact]), plan.text_tokens)
-
-
-def _drawn(plan: Plan, index: int) -> Iterator[bytes]:
-    words = _WIDE_WORDS if isinstance(plan.script.fault, SplitUtf8) else _WORDS
-    draw = random.Random(f"{plan.seed}:{index}")  # noqa: S311 (words, no secret)
-    chosen = draw.choices(words, k=min(plan.text_tokens, _DRAWN_WORDS))
-    first = chosen[0].strip().capitalize() if chosen else b""
-    return itertools.chain([first], itertools.islice(itertools.cycle(chosen), 1, None))
+    """Yield the text deltas of choice ``index`` that are to come, each as the inside of a JSON string."""
+    pieces = pieces_of(plan.script, seed=plan.seed, index=index)
+    rest = plan.rest
+    if rest is None:
+        return pieces
+    return itertools.chain([rest.first] if rest.first else (), itertools.islice(pieces, rest.passed, None))
 
 
 def _deltas(plan: Plan, index: int) -> Iterator[tuple[bytes, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -10,8 +11,11 @@ from typing import Self
 
 from headrace.engines.scripted.generation import ScriptedGeneration
 from headrace.engines.scripted.manual_time import ManualTime
-from headrace.engines.scripted.plan import plan_of, read_request
+from headrace.engines.scripted.plan import plan_of
+from headrace.engines.scripted.records import DEFAULT_MAX_RECORDS, Asked
+from headrace.engines.scripted.request import read_request
 from headrace.engines.scripted.script import Script
+from headrace.engines.scripted.sequence import ScriptLike, ScriptSequence
 from headrace.engines.scripted.steps import steps_of
 from headrace.engines.scripted.timetable import LoopTime, TimeSource, Timetable
 from headrace.errors import ClientRequestError, Overloaded
@@ -31,31 +35,41 @@ class ScriptedEngine:
         self,
         default: Script | None = None,
         *,
+        scripts: Sequence[ScriptLike] = (),
         models: Sequence[str] = ("scripted",),
         name: str = "scripted",
         manual: bool = False,
         max_active: int | None = None,
         max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
+        max_records: int = DEFAULT_MAX_RECORDS,
         capabilities: Capabilities | None = None,
     ) -> None:
         """Prepare; usable once entered.
 
         Args:
             default: The script of requests that do not say otherwise.
+            scripts: For the first requests instead of ``default``, one each; ``scripts.set`` sets others.
             models: Names served.
             name: Name for records and metrics.
             manual: Time stands still but for ``advance``.
             max_active: Generations at once; one more raises ``Overloaded``. None for no limit.
             max_event_bytes: Longer events end a generation.
-            capabilities: What policies are told.
+            max_records: How many requests ``requests`` remembers.
+            capabilities: What policies are told; None is what ``default`` does.
+
+        Raises:
+            ClientRequestError: One of ``scripts`` is wrong.
         """
-        self._default = default or Script()
+        default = default or Script()
+        self.scripts = ScriptSequence(default)
+        self.scripts.set(scripts)
         self._models = tuple(models)
         self._name = name
         self._manual = ManualTime() if manual else None
         self._max_active = max_active
         self._max_event_bytes = max_event_bytes
-        self._capabilities = capabilities or Capabilities(reports_usage=self._default.usage != "never")
+        self._capabilities = capabilities or _capabilities_of(default)
+        self._asked: collections.deque[Asked] = collections.deque(maxlen=max_records)
         self._active: set[ScriptedGeneration] = set()
         self._serial = 0
 
@@ -85,6 +99,10 @@ class ScriptedEngine:
     def active(self) -> int:
         return len(self._active)
 
+    def requests(self) -> list[Asked]:
+        """Return what the last requests asked for, newest last; those that a full engine refused are none."""
+        return list(self._asked)
+
     def start(self, request: EngineRequest, on_ready: Callable[[], None]) -> ScriptedGeneration:
         """Begin a generation.
 
@@ -94,7 +112,11 @@ class ScriptedEngine:
         """
         if self._max_active is not None and len(self._active) >= self._max_active:
             raise Overloaded("the scripted engine is full", retry_after_s=1.0)
-        chat, script = read_request(request.body, self._default, request.endpoint)
+        asked = Asked(endpoint=request.endpoint)
+        self._asked.append(asked)
+        asked.script, base = self.scripts.take()
+        chat, script = read_request(request.body, base, request.endpoint)
+        asked.note_request(chat, script)
         if chat.model not in self._models:
             message = f"the model `{chat.model}` does not exist"
             raise ClientRequestError(message, status=404, code="model_not_found", param="model")
@@ -102,6 +124,7 @@ class ScriptedEngine:
             raise ClientRequestError("the scripted engine takes `stream: true` only", param="stream")
         self._serial += 1
         plan = plan_of(chat, script, serial=self._serial, created=int(time.time()))
+        asked.note_plan(plan)
         generation = ScriptedGeneration(
             steps_of(plan),
             source=self._source,
@@ -121,3 +144,9 @@ class ScriptedEngine:
         if self._manual is None:
             raise RuntimeError("advance() needs ScriptedEngine(manual=True)")
         self._manual.advance(seconds)
+
+
+def _capabilities_of(script: Script) -> Capabilities:
+    return Capabilities(
+        reports_usage=script.usage != "never", continuation=script.continues, context_tokens=script.context_tokens
+    )

@@ -73,9 +73,20 @@ class Status(BaseFault, frozen=True, kw_only=True):
     code: Annotated[int, msgspec.Meta(ge=200, le=599)]
     retry_after: Annotated[float, msgspec.Meta(ge=0)] | str | None = None
     """Value of ``Retry-After``: seconds, or text such as an HTTP date."""
+    message: str | None = None
+    """Of the error in OpenAI's shape, like the next three. None says which status it is."""
+    error_type: str | None = None
+    """None is what OpenAI says with this status."""
+    error_code: str | None = None
+    """For example ``content_policy_violation``."""
+    error_param: str | None = None
     body: str | None = None
-    """The body as it is; None sends an error in OpenAI's shape."""
+    """The body as it is, instead of such an error."""
     content_type: str = "application/json"
+
+    def __post_init__(self) -> None:
+        if self.body is not None and any((self.message, self.error_type, self.error_code, self.error_param)):
+            raise ValueError("`body` excludes `message`, `error_type`, `error_code` and `error_param`")
 
 
 class Redirect(BaseFault, frozen=True, kw_only=True):

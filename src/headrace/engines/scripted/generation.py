@@ -194,10 +194,11 @@ class ScriptedGeneration:
 def _end_of(reply: Reply) -> EngineEnd:
     """Return what a response that is no stream means."""
     if reply.status < 300:
-        return EngineEnd(cause=Cause.UPSTREAM_PROTOCOL, message="the engine did not answer with a stream")
+        message = "the engine did not answer with a stream"
+        return EngineEnd(cause=Cause.UPSTREAM_PROTOCOL, message=message, upstream_status=reply.status)
     if reply.status < 400:
         message = f"the engine answered with a redirect ({reply.status}), which is not followed"
-        return EngineEnd(cause=Cause.UPSTREAM_REJECTED, message=message, status=502)
+        return EngineEnd(cause=Cause.UPSTREAM_REJECTED, message=message, status=502, upstream_status=reply.status)
     try:
         error = msgspec.json.decode(reply.body, type=_ErrorBody).error
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -206,6 +207,7 @@ def _end_of(reply: Reply) -> EngineEnd:
         cause=Cause.UPSTREAM_REJECTED,
         message=error.message or f"the engine answered with status {reply.status}",
         status=reply.status,
+        upstream_status=reply.status,
         retry_after_s=_seconds(dict(reply.headers).get("retry-after")),
         error_type=error.type,
         error_code=error.code,

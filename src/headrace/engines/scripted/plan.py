@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from headrace.engines.scripted.faults import BEFORE_HEAD
-from headrace.engines.scripted.script import DEFAULT_TOKENS, MAX_CHOICES, Script, ToolCall
-from headrace.errors import ClientRequestError
-from headrace.types.engine import Endpoint
-
-_WORD = re.compile(r"\s*\S+|\s+")
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """OpenAI's ``stream_options``."""
-
-    include_usage: bool = False
-    continuous_usage_stats: bool = False
-    """vLLM's: every chunk tells the usage so far. Only beside ``include_usage``."""
+from headrace.engines.scripted.partial import Difference, Partial, Rest, opening_seed, partial_of, rest_after
+from headrace.engines.scripted.request import ChatRequest, Request
+from headrace.engines.scripted.script import Script, ToolCall
+from headrace.engines.scripted.text import pieces_of, text_tokens
+from headrace.engines.scripted.text import words_of as words_of  # noqa: PLC0414 (the benchmark's tests find it here)
+from headrace.types.engine import Continuation, Endpoint
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a request that an answer depends on; others are ignored."""
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request gets instead of an answer, because of what it asks and what its script's engine can."""
 
-    model: str
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
-    seed: int | None = None
-    temperature: float | None = None
-    logprobs: bool | int | None = None
-    simulate: dict[str, Any] | None = None
-
-    def texts(self) -> list[Any]:
-        """Return what the prompt consists of."""
-        raise NotImplementedError
-
-
-class ChatRequest(Request, frozen=True, kw_only=True):
-    """A request to the chat endpoint."""
-
-    messages: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
-
-    def texts(self) -> list[Any]:
-        return [message.get("content") for message in self.messages]
-
-
-class CompletionRequest(Request, frozen=True, kw_only=True):
-    """A request to the endpoint for plain prompts."""
-
-    prompt: str
-
-    def texts(self) -> list[Any]:
-        return [self.prompt]
-
-
-class _Merged(msgspec.Struct):
-    """Gives errors in a merged script the path they have in the request."""
-
-    simulate: Script
-
-
-_DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
-    Endpoint.CHAT: msgspec.json.Decoder(ChatRequest),
-    Endpoint.COMPLETIONS: msgspec.json.Decoder(CompletionRequest),
-}
+    status: int
+    message: str
+    param: str
+    code: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,42 +35,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     seed: int
     rounds: int
-    """Deltas of each choice, ``max_tokens`` respected."""
-    text_tokens: int
-    """Text deltas of each choice, before ``max_tokens``."""
+    """Deltas of each choice that are sent, ``max_tokens`` respected."""
+    rest: Rest | None = None
+    """What follows the partial answer that the request has, if that is continued; None is a whole answer."""
+    rejection: Rejection | None = None
+    """What it gets instead."""
     finish_reason: str | None
     prompt_tokens: int
     has_usage: bool
     has_logprobs: bool
     has_continuous_usage: bool = False
     endpoint: Endpoint = Endpoint.CHAT
-
-
-def read_request(body: bytes, default: Script, endpoint: Endpoint = Endpoint.CHAT) -> tuple[Request, Script]:
-    """Return the request and the script it asks for.
-
-    Raises:
-        ClientRequestError: It is no such request, or its script is wrong; the message ends with the path of the field.
-    """
-    try:
-        request: Request = _DECODERS[endpoint].decode(body)
-        if not request.simulate:
-            script = default
-        else:
-            merged = {**msgspec.to_builtins(default), **request.simulate}
-            script = msgspec.convert({"simulate": merged}, type=_Merged).simulate
-    except RecursionError:
-        raise ClientRequestError("the request is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        found = _PATH.search(str(error))
-        raise ClientRequestError(str(error), param=found[1] or None if found else None) from None
-    if script.fault is not None and not request.stream and not isinstance(script.fault, BEFORE_HEAD):
-        raise ClientRequestError(
-            f"fault `{script.fault.kind}` needs `stream: true` - at `$.simulate.fault`", param="simulate.fault"
-        )
-    if endpoint is Endpoint.COMPLETIONS and (script.tool_calls or script.reasoning):
-        raise ClientRequestError("plain completions have neither tool calls nor reasoning", param="simulate")
-    return request, script
 
 
 def plan_of(request: Request, script: Script, *, serial: int, created: int) -> Plan:
@@ -132,9 +57,18 @@ def plan_of(request: Request, script: Script, *, serial: int, created: int) -> P
         serial: Number of the request: part of the id, and the seed if nothing else fixes one.
         created: Unix seconds.
     """
-    text_tokens = _text_tokens(script)
-    natural = len(words_of(script.reasoning or "")) + text_tokens + sum(map(_tool_frames, script.tool_calls))
-    limit = request.max_completion_tokens or request.max_tokens
+    partial = partial_of(request, script)
+    seed = _seed(request, script, partial, serial)
+    prompt_tokens = _prompt_tokens(request.texts())
+    rejection, rest = _rejection(request, script, partial, prompt_tokens), None
+    if rejection is None and partial is not None and partial.is_taken:
+        # A model that goes on with its text has thought already.
+        script = msgspec.structs.replace(script, reasoning=None)
+        found = rest_after(_templated(partial, script), pieces_of(script, seed=seed, index=0))
+        rest = found if isinstance(found, Rest) else None
+        rejection = _differs(found, _prompt_field(request)) if isinstance(found, Difference) else None
+    natural = _natural_rounds(script, rest)
+    limit = request.most_tokens
     rounds = natural if limit is None else min(natural, limit)
     is_chat = isinstance(request, ChatRequest)
     has_usage = _has_usage(request, script)
@@ -145,12 +79,13 @@ def plan_of(request: Request, script: Script, *, serial: int, created: int) -> P
         model=request.model,
         script=script,
         is_stream=bool(request.stream),
-        n=script.n or request.n or 1,
-        seed=_seed(request, script, serial),
+        n=_choices(request, script),
+        seed=seed,
         rounds=rounds,
-        text_tokens=text_tokens,
+        rest=rest,
+        rejection=rejection,
         finish_reason=_finish_reason(script, is_cut=rounds < natural),
-        prompt_tokens=_prompt_tokens(request.texts()),
+        prompt_tokens=prompt_tokens,
         has_usage=has_usage,
         has_continuous_usage=has_usage and options is not None and options.continuous_usage_stats,
         has_logprobs=is_chat and bool(request.logprobs if script.logprobs is None else script.logprobs),
@@ -158,31 +93,73 @@ def plan_of(request: Request, script: Script, *, serial: int, created: int) -> P
     )
 
 
-def words_of(text: str) -> list[str]:
-    """Return the deltas of a text: words with the white space before them. Joined they are the text."""
-    return _WORD.findall(text)
+def _rejection(request: Request, script: Script, partial: Partial | None, prompt_tokens: int) -> Rejection | None:
+    """Return what the engine says to a request that it cannot answer, whatever it would have answered."""
+    rejection = None if partial is None else _partial_rejection(request, script, partial)
+    if rejection is not None or script.context_tokens is None or prompt_tokens <= script.context_tokens:
+        return rejection
+    message = f"the prompt has {prompt_tokens} tokens, and this model's context has {script.context_tokens}"
+    return Rejection(status=400, message=message, param=_prompt_field(request), code="context_length_exceeded")
 
 
-def _text_tokens(script: Script) -> int:
-    if script.tokens is not None:
-        return 0 if script.deltas == [] or script.text == "" else script.tokens
-    if script.deltas is not None:
-        return len(script.deltas)
-    if script.text is not None:
-        return len(words_of(script.text))
-    return 0 if script.tool_calls else DEFAULT_TOKENS
+def _partial_rejection(request: Request, script: Script, partial: Partial) -> Rejection | None:
+    """Return what is wrong with a partial answer, without looking at its text."""
+    if not partial.is_taken:
+        message = "this model does not continue an answer: the last message must not be the assistant's"
+        return Rejection(status=400, message=message, param="messages") if script.rejects_partial else None
+    if script.continues is Continuation.FLAG and _begins_message(request):
+        message = "`continue_final_message` needs `add_generation_prompt: false`"
+        return Rejection(status=400, message=message, param="add_generation_prompt")
+    if _choices(request, script) > 1:
+        return Rejection(status=400, message="an answer is continued only where `n` is 1", param="n")
+    return None
+
+
+def _begins_message(request: Request) -> bool:
+    """Tell whether the template would begin another message after the last: vLLM's default, as its other flag knows."""
+    return isinstance(request, ChatRequest) and request.add_generation_prompt is not False
+
+
+def _prompt_field(request: Request) -> str:
+    return "messages" if isinstance(request, ChatRequest) else "prompt"
+
+
+def _differs(difference: Difference, param: str) -> Rejection:
+    # 422: what real engines would continue, but in a test it means that somebody mixed up two answers.
+    return Rejection(status=422, message=difference.message, param=param, code="partial_answer_differs")
+
+
+def _templated(partial: Partial, script: Script) -> str:
+    """Return a partial answer as the model sees it."""
+    return partial.text.rstrip() if script.strips and partial.form is not None else partial.text
+
+
+def _natural_rounds(script: Script, rest: Rest | None) -> int:
+    """Return how many deltas of each choice are to come, were there no ``max_tokens``."""
+    left = 0 if rest is None else bool(rest.first) - rest.passed
+    return (
+        len(words_of(script.reasoning or "")) + text_tokens(script) + left + sum(map(_tool_frames, script.tool_calls))
+    )
 
 
 def _tool_frames(call: ToolCall) -> int:
     return 1 + -(-len(call.arguments) // call.fragment_chars)
 
 
-def _seed(request: Request, script: Script, serial: int) -> int:
+def _choices(request: Request, script: Script) -> int:
+    return script.n or request.n or 1
+
+
+def _seed(request: Request, script: Script, partial: Partial | None, serial: int) -> int:
     if script.seed is not None:
         return script.seed
     if request.seed is not None:
         return request.seed
-    return 0 if request.temperature == 0 else serial
+    if request.temperature == 0:
+        return 0
+    # Who continues an answer must know it again.
+    continues = script.prompt is not None or script.continues is not Continuation.NONE
+    return opening_seed(request, partial) if continues else serial
 
 
 def _finish_reason(script: Script, *, is_cut: bool) -> str | None:

@@ -6,17 +6,59 @@ import collections
 
 import msgspec
 
+from headrace.engines.scripted.partial import partial_of
+from headrace.engines.scripted.plan import Plan
+from headrace.engines.scripted.request import Request
+from headrace.engines.scripted.script import Script
+from headrace.types.engine import Continuation, Endpoint
+
+DEFAULT_MAX_RECORDS = 20_000
+MAX_NAME_CHARS = 256
+"""Longer names of models are cut in records."""
 MAX_HEADER_VALUE_CHARS = 256
 """Longer header values are cut in records."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"})
 
 
-class RequestRecord(msgspec.Struct, kw_only=True):
-    """One chat request. Times are seconds of CLOCK_MONOTONIC, which all processes of a machine share."""
+class Asked(msgspec.Struct, kw_only=True):
+    """What one request asked for, and which script it got. All but ``endpoint`` and ``script`` need a good request."""
 
-    id: str
-    """The ``id`` of the answer."""
-    model: str
+    endpoint: Endpoint = Endpoint.CHAT
+    script: int | None = None
+    """Number of its script in the sequence, from 0; None for what comes after, or without one."""
+    id: str = ""
+    """The ``id`` of the answer; empty where nothing was planned."""
+    model: str = ""
+    """Cut at ``MAX_NAME_CHARS``."""
+    max_tokens: int | None = None
+    """``max_completion_tokens`` or ``max_tokens``."""
+    prompt_tokens: int | None = None
+    """Words of the prompt, a partial answer included."""
+    partial_chars: int | None = None
+    """Characters of the partial answer that it brought, as they came; None when it brought none."""
+    partial_form: Continuation | None = None
+    """How the partial answer was marked: ``assistant`` is no mark. None for none, and in plain completions."""
+    is_continuation: bool = False
+    """Whether the partial answer was continued; False when it was ignored or refused."""
+
+    def note_request(self, request: Request, script: Script) -> None:
+        """Note what was asked."""
+        self.model = request.model[:MAX_NAME_CHARS]
+        self.max_tokens = request.most_tokens
+        partial = partial_of(request, script)
+        if partial is not None:
+            self.partial_chars, self.partial_form = len(partial.text), partial.form
+
+    def note_plan(self, plan: Plan) -> None:
+        """Note what comes of it."""
+        self.id = plan.id
+        self.prompt_tokens = plan.prompt_tokens
+        self.is_continuation = plan.rest is not None
+
+
+class RequestRecord(Asked, kw_only=True):
+    """One request. Times are seconds of CLOCK_MONOTONIC, which all processes of a machine share."""
+
     body_bytes: int
     headers: dict[str, str]
     """Request headers, lower-case names; secrets are only ``present``."""
@@ -33,8 +75,9 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     generated ahead of the socket, so that this is also what the answer cost when its client left."""
     ended_at: float | None = None
     outcome: str | None = None
-    """``completed``, ``client_closed`` or ``fault:<kind>`` (``fault:key`` for what a key was refused for); None while it
-    runs. An answer that a fault only delayed or decorated is completed."""
+    """``completed``, ``client_closed``, ``rejected`` (the script's engine cannot answer it) or ``fault:<kind>``
+    (``fault:key`` for what a key was refused for); None while it runs. An answer that a fault only delayed or decorated
+    is completed."""
     client_closed_at: float | None = None
     """When the client's FIN or RST was seen, if that ended the answer."""
     key: str | None = None

@@ -13,6 +13,7 @@ from headrace.engines.scripted.faults import (
     Fault,
     Ms,
 )
+from headrace.types.engine import Continuation
 
 DEFAULT_TOKENS = 64
 MAX_TOKENS = 1_000_000
@@ -59,7 +60,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Exact deltas, instead of ``text``."""
     seed: int | None = None
     """Fixes the words of the default text, and the jitter. None takes the request's ``seed``, or 0 if its
-    ``temperature`` is 0; else every request has other words."""
+    ``temperature`` is 0; else every request has other words, or, with ``continues`` or ``prompt``, every question:
+    the messages (the prompt) without the partial answer are then the seed."""
     reasoning: str | None = None
     """Text that comes before the answer, split like ``text``."""
     reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
@@ -81,6 +83,21 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Makes every chunk longer, with a field ``padding``."""
     timestamps: bool = False
     """Add ``sent_at`` to every chunk: seconds of CLOCK_MONOTONIC when it was written."""
+
+    continues: Continuation = Continuation.NONE
+    """How the engine takes the beginning of a chat's answer: a last message of the assistant with this mark. It is
+    continued: of the whole answer, which ``text``, ``deltas`` or the seed fix, the rest is sent, without the reasoning. A
+    partial answer that is not how the answer begins is 422; ``n`` over 1 is 400. ``max_tokens`` and a fault's ``at``
+    count what is sent, the usage counts the partial answer as prompt. A last message in another form is ignored."""
+    strips: bool = True
+    """White space at the end of a chat's partial answer is lost, as chat templates do, and is sent again."""
+    rejects_partial: bool = False
+    """A last message of the assistant that is not in the form of ``continues`` is 400."""
+    prompt: str | None = None
+    """For plain completions: what a request's prompt has after this is the beginning of the answer, and the rest is sent.
+    A prompt that does not begin with this is answered from the start."""
+    context_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """A prompt of more words, a partial answer included, is 400 with the code ``context_length_exceeded``."""
 
     framing: Framing = "chunked"
     """How the end of a streamed body is told. HTTP/1.0 clients get ``close`` for ``chunked`` (RFC 9112 section 6.1)."""

@@ -11,6 +11,9 @@
     PUT    /simulator/keys        what requests get by their keys (``SimulatedKeys``); other keys get 401
     GET    /simulator/keys        the names of these keys, with counts (``KeyReport``)
     DELETE /simulator/keys        every key is good again
+    PUT    /simulator/scripts     the scripts of the next requests, one each (``SimulatedScripts``)
+    GET    /simulator/scripts     the next of them (``ScriptsReport``)
+    DELETE /simulator/scripts     every request gets the default again
 
 The script decides what a good request gets; a key may refuse it before that.
 """
@@ -31,16 +34,17 @@ import msgspec
 
 from headrace.engines.scripted.connection import Answer, Connection, HttpRequest
 from headrace.engines.scripted.keys import KeyTable, Refusal
-from headrace.engines.scripted.plan import plan_of, read_request
-from headrace.engines.scripted.records import Records, RequestRecord, shown_headers
+from headrace.engines.scripted.plan import plan_of
+from headrace.engines.scripted.records import DEFAULT_MAX_RECORDS, Records, RequestRecord, shown_headers
+from headrace.engines.scripted.request import read_request
 from headrace.engines.scripted.script import Script
+from headrace.engines.scripted.sequence import ScriptLike, ScriptSequence
 from headrace.engines.scripted.steps import Reply, error_body
 from headrace.engines.scripted.timetable import LoopTime, Timetable
 from headrace.engines.scripted.wire import packets_of, packets_of_reply
 from headrace.errors import ClientRequestError
 from headrace.types.engine import Endpoint
 
-DEFAULT_MAX_RECORDS = 20_000
 _BACKLOG = 4096
 _JSON = (("content-type", "application/json"),)
 
@@ -54,6 +58,7 @@ class SimulatorServer:
         port: int = 0,
         *,
         default: Script | None = None,
+        scripts: Sequence[ScriptLike] = (),
         models: Sequence[str] = ("scripted",),
         ssl: ssl_module.SSLContext | None = None,
         max_records: int = DEFAULT_MAX_RECORDS,
@@ -64,13 +69,16 @@ class SimulatorServer:
             host: Address to bind.
             port: Port to bind; 0 takes a free one, see ``port``.
             default: The script of requests that do not say otherwise.
+            scripts: For the first requests instead of ``default``, one each, see ``ScriptSequence.set``.
             models: Names served; a request for another one is 404.
             ssl: Serves TLS.
             max_records: How many requests are remembered.
+
+        Raises:
+            ClientRequestError: One of ``scripts`` is wrong.
         """
         self._host = host
         self._port = port
-        self._default = default or Script()
         self._models = tuple(models)
         self._ssl = ssl
         self._connections: set[Connection] = set()
@@ -78,12 +86,19 @@ class SimulatorServer:
         self._serial = 0
         self.records = Records(max_records)
         self.keys = KeyTable()
+        self.scripts = ScriptSequence(default or Script())
+        self.scripts.set(scripts)
         self._routes: dict[str, dict[str, Callable[[HttpRequest], Answer]]] = {
             **{f"/v1/{endpoint}": {"POST": partial(self._play, endpoint)} for endpoint in Endpoint},
             "/v1/models": {"GET": self._list_models},
             "/simulator/requests": {"GET": self._list_requests, "DELETE": self._forget_requests},
             "/simulator/summary": {"GET": self._summary},
             "/simulator/keys": {"GET": self._list_keys, "PUT": self._set_keys, "DELETE": self._forget_keys},
+            "/simulator/scripts": {
+                "GET": self._list_scripts,
+                "PUT": self._set_scripts,
+                "DELETE": self._forget_scripts,
+            },
         }
 
     async def __aenter__(self) -> Self:
@@ -152,8 +167,7 @@ class SimulatorServer:
     def _play(self, endpoint: Endpoint, request: HttpRequest) -> Answer:
         self._serial += 1
         record = RequestRecord(
-            id="",
-            model="",
+            endpoint=endpoint,
             body_bytes=len(request.body),
             headers=shown_headers(request.headers),
             connection=request.connection,
@@ -164,16 +178,17 @@ class SimulatorServer:
         record.key, refusal = self.keys.judge(request.headers, now_s=request.accepted_s)
         if refusal is not None:
             return _refuse(request, refusal, record)
+        record.script, base = self.scripts.take()
         try:
-            asked, script = read_request(request.body, self._default, endpoint)
+            asked, script = read_request(request.body, base, endpoint)
         except ClientRequestError as error:
             return _error(request, error.status, error.message, param=error.param, record=record)
-        record.model = asked.model
+        record.note_request(asked, script)
         if asked.model not in self._models:
             message = f"the model `{asked.model}` does not exist"
             return _error(request, 404, message, code="model_not_found", param="model", record=record)
         plan = plan_of(asked, script, serial=self._serial, created=int(time.time()))
-        record.id = plan.id
+        record.note_plan(plan)
         packets = packets_of(plan, keep_alive=request.keep_alive, is_http10=request.is_http10)
         return Answer(packets=packets, record=record, is_stamped=script.timestamps)
 
@@ -206,6 +221,20 @@ class SimulatorServer:
 
     def _forget_keys(self, request: HttpRequest) -> Answer:
         self.keys.forget()
+        return _answer(request, Reply(0, 204, b""))
+
+    def _list_scripts(self, request: HttpRequest) -> Answer:
+        return _json(request, self.scripts.report())
+
+    def _set_scripts(self, request: HttpRequest) -> Answer:
+        try:
+            self.scripts.set_json(request.body)
+        except ClientRequestError as error:
+            return _error(request, error.status, error.message, param=error.param)
+        return self._list_scripts(request)
+
+    def _forget_scripts(self, request: HttpRequest) -> Answer:
+        self.scripts.forget()
         return _answer(request, Reply(0, 204, b""))
 
 

@@ -16,9 +16,11 @@ import msgspec
 from headrace.engines.scripted import faults as f
 from headrace.engines.scripted.answer import answer_of
 from headrace.engines.scripted.chunks import ChunkWriter, json_bytes, rounds, text_delta
-from headrace.engines.scripted.plan import Plan
+from headrace.engines.scripted.plan import Plan, Rejection
 from headrace.types.engine import Endpoint
 from headrace.types.outcome import Cause
+
+_JSON = (("content-type", "application/json"),)
 
 
 class How(enum.Enum):
@@ -135,6 +137,8 @@ def steps_of(plan: Plan) -> Iterator[Step]:
             steps = (reply, Close(0, outcome=f"fault:{fault.kind}"))
         case f.SilenceBefore():
             steps = _silent_before(plan, fault)
+        case _ if plan.rejection is not None:
+            steps = _reject(plan.rejection)
         case _ if not plan.is_stream:
             steps = _blocking(plan)
         case f.RepeatEventId():
@@ -177,13 +181,21 @@ def _status(fault: f.Status) -> Reply:
     if fault.retry_after is not None:
         after = fault.retry_after
         headers.append(("retry-after", after if isinstance(after, str) else f"{after:g}"))
-    if fault.body is not None:
-        body = fault.body.encode()
-    else:
-        kind = "rate_limit_error" if fault.code == 429 else "server_error"
-        kind = "invalid_request_error" if fault.code < 500 and fault.code != 429 else kind
-        body = error_body(f"simulated status {fault.code}", type=kind)
+    body = _error_of(fault) if fault.body is None else fault.body.encode()
     return Reply(0, fault.code, body, tuple(headers))
+
+
+def _error_of(fault: f.Status) -> bytes:
+    kind = "rate_limit_error" if fault.code == 429 else "server_error"
+    kind = "invalid_request_error" if fault.code < 500 and fault.code != 429 else kind
+    message = fault.message or f"simulated status {fault.code}"
+    return error_body(message, type=fault.error_type or kind, code=fault.error_code, param=fault.error_param)
+
+
+def _reject(rejection: Rejection) -> tuple[Step, ...]:
+    """Return the steps of a request that the engine cannot answer."""
+    body = error_body(rejection.message, type="invalid_request_error", code=rejection.code, param=rejection.param)
+    return Reply(0, rejection.status, body, _JSON), Close(0, outcome="rejected")
 
 
 def _redirect(fault: f.Redirect) -> Reply:
@@ -192,13 +204,13 @@ def _redirect(fault: f.Redirect) -> Reply:
 
 def _silent_before(plan: Plan, fault: f.SilenceBefore) -> Iterator[Step]:
     """Yield the answer later; the head first if the fault says so."""
-    has_head = fault.head and plan.is_stream
+    has_head = fault.head and plan.is_stream and plan.rejection is None
     if has_head:
         yield Head(0)
     if fault.ms is None:
         yield Hold(0)
         return
-    for step in _stream(plan, ChunkWriter(plan)) if plan.is_stream else _blocking(plan):
+    for step in steps_of(msgspec.structs.replace(plan, script=msgspec.structs.replace(plan.script, fault=None))):
         if not (has_head and isinstance(step, Head)):
             yield _later(step, fault.ms)
 
@@ -209,8 +221,7 @@ def _later(step: Step, shift_ms: float) -> Step:
 
 def _blocking(plan: Plan) -> tuple[Step, ...]:
     due_ms = plan.script.ttft_ms + max(0, plan.rounds - 1) * plan.script.itl_ms
-    headers = (("content-type", "application/json"),)
-    return Reply(due_ms, 200, answer_of(plan), headers, plan.n * plan.rounds), Close(due_ms)
+    return Reply(due_ms, 200, answer_of(plan), _JSON, plan.n * plan.rounds), Close(due_ms)
 
 
 def _dues(plan: Plan) -> Iterator[float]:
