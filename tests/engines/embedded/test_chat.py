@@ -83,6 +83,55 @@ def test_a_developer_speaks_as_the_system() -> None:
     assert native["messages"] == [{"role": "system", "content": "Be short."}]
 
 
+def _continued(text: Any, **fields: Any) -> dict[str, Any]:
+    return _native(messages=[*_MESSAGES, {"role": "assistant", "content": text}], **fields)
+
+
+def test_a_partial_answer_goes_on_with_its_last_word_written_again() -> None:
+    native = _continued("The quic", max_tokens=5)
+    assert native["messages"] == [*_MESSAGES, {"role": "assistant", "content": "The"}]
+    assert native["grammar"] == 'root ::= " quic" .*'
+    assert native["echo"] is False
+    assert native["max_tokens"] == 6
+    body = msgspec.json.encode({"messages": [*_MESSAGES, {"role": "assistant", "content": "The quic"}]})
+    assert _translate(body).again == len(" quic")
+
+
+def test_room_for_the_word_does_not_go_beyond_the_context() -> None:
+    assert _continued("The quic", max_tokens=4000)["max_tokens"] == 2048
+    assert "max_tokens" not in _continued("The quic")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"n": 2}, {"logprobs": True}, {"response_format": {"type": "json_object"}}, {"stop": "quic"}, {"stop": ["u"]}],
+)
+def test_a_partial_answer_goes_on_as_it_is_where_no_word_can_be_written_again(fields: dict[str, Any]) -> None:
+    native = _continued("The quic", max_tokens=5, **fields)
+    assert native["messages"][-1]["content"] == "The quic"
+    assert "grammar" not in native
+    assert native["max_tokens"] == 5
+
+
+@pytest.mark.parametrize("fields", [{}, {"n": 1}, {"response_format": {"type": "text"}}, {"logprobs": False}])
+def test_a_partial_answer_of_one_word_leaves_no_message(fields: dict[str, Any]) -> None:
+    native = _continued("The", **fields)
+    assert native["messages"] == _MESSAGES
+    assert native["grammar"] == 'root ::= "The" .*'
+
+
+@pytest.mark.parametrize("nothing", ["", None, []])
+def test_an_empty_partial_answer_is_none(nothing: Any) -> None:
+    native = _continued(nothing)
+    assert native["messages"] == _MESSAGES
+    assert "grammar" not in native
+
+
+def test_a_request_without_a_partial_answer_is_as_ever() -> None:
+    assert not {"grammar", "echo"} & set(_native())
+    assert _translate(msgspec.json.encode({"messages": _MESSAGES})).again == 0
+
+
 def test_choices_are_counted() -> None:
     assert _translate(msgspec.json.encode({"messages": _MESSAGES})).choices == 1
     assert _translate(msgspec.json.encode({"messages": _MESSAGES, "n": 3})).choices == 3

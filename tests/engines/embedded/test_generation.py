@@ -46,12 +46,12 @@ class _Server:
 class _Watched:
     """A generation and the counts of what it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, again: int = 0) -> None:
         self.wakes = 0
         self.aborts = 0
         self.prefills = 0
         self.generation = EmbeddedGeneration(
-            NativeRequest(b"{}", choices=1, is_short=True),
+            NativeRequest(b"{}", choices=1, is_short=True, again=again),
             self.ready,
             loop=asyncio.get_running_loop(),
             on_prefilled=self._prefilled,
@@ -94,6 +94,18 @@ async def test_chunks_come_out_verbatim_with_their_views_and_then_the_end() -> N
     assert watched.generation.end is not None
     assert watched.generation.end.cause is None
     assert watched.generation.read() is None
+
+
+async def test_what_the_reader_has_already_is_not_read_again() -> None:
+    watched = _Watched(again=5)
+    await watched.play(_say(_chunk(" qu"), _chunk("ick"), _chunk(" fox")))
+    assert watched.generation.read(1) is None
+    assert watched.generation.end is None
+    chunks = watched.generation.read()
+    assert chunks is not None
+    assert [view.choices[0].delta.content for view in chunks.views] == ["k", " fox"]
+    assert chunks.lines()[1] == _chunk(" fox")
+    assert watched.generation.end is not None
 
 
 async def test_many_chunks_are_one_wake_up() -> None:

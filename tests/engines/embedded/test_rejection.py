@@ -17,6 +17,14 @@ def test_statuses_say_whose_fault_it_is(code: Any, status: int) -> None:
     assert end.error_type == ("invalid_request_error" if status < 500 else None)
 
 
+@pytest.mark.parametrize(
+    ("code", "upstream_status"),
+    [(400, 400), (501, 501), (503, 503), (None, None), ("x", None), (5, None), (10**9, None)],
+)
+def test_the_engines_own_status_is_kept(code: Any, upstream_status: int | None) -> None:
+    assert rejection_of({"code": code}).upstream_status == upstream_status
+
+
 def test_a_prompt_that_is_too_long_bears_openais_code() -> None:
     assert rejection_of({"code": 400, "type": "exceed_context_size_error"}).error_code == "context_length_exceeded"
 
@@ -35,3 +43,4 @@ def test_messages_are_bounded() -> None:
 def test_an_exception_before_the_first_chunk_is_the_requests_fault() -> None:
     end = refusal(ValueError("'messages' is required"))
     assert (end.cause, end.status, end.message) == (Cause.UPSTREAM_REJECTED, 400, "'messages' is required")
+    assert end.upstream_status == 400

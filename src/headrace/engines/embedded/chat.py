@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from headrace.engines.embedded.native import NativeRequest
+from headrace.engines.embedded.partial import Partial, beginning_with, partial_answer, split_end
 from headrace.engines.embedded.sampling import (
     SHORT_BYTES,
     Sampling,
@@ -74,11 +75,39 @@ def native_chat(body: bytes, *, slots: int, context_tokens: int) -> NativeReques
     fields["messages"] = [
         {**message, "role": "system"} if message.get("role") == "developer" else message for message in asked.messages
     ]
+    again = _go_on(fields, asked, context_tokens)
     return NativeRequest(
         msgspec.json.encode(fields),
         choices=asked.n or 1,
         is_short=len(msgspec.json.encode(asked.messages)) <= SHORT_BYTES,
+        again=again,
     )
+
+
+def _go_on(fields: dict[str, Any], asked: _Asked, context_tokens: int) -> int:
+    """Prepare for an answer that goes on behind a partial one. Returns how many characters it begins with anew."""
+    text = partial_answer(asked.messages)
+    if text is None:
+        return 0
+    partial = split_end(text, stops=_stops(asked)) if _may_write_again(asked) else Partial(text, "")
+    end = [{**asked.messages[-1], "content": partial.kept}] if partial.kept else []
+    fields["messages"] = [*fields["messages"][:-1], *end]
+    fields["echo"] = False
+    if partial.again:
+        fields["grammar"] = beginning_with(partial.again)
+        if "max_tokens" in fields:
+            # For what is written again: mostly one token, and no more are taken off the count of those used.
+            fields["max_tokens"] = min(fields["max_tokens"] + 1, context_tokens)
+    return len(partial.again)
+
+
+def _may_write_again(asked: _Asked) -> bool:
+    form = (asked.response_format or {}).get("type", "text")
+    return (asked.n or 1) == 1 and not asked.logprobs and form == "text"
+
+
+def _stops(asked: _Asked) -> list[str]:
+    return [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
 
 
 def _check_messages(messages: list[dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from headrace.engines.embedded.native import Server, open_server
 from headrace.engines.embedded.queue import RETRY_AFTER_S, AdmissionQueue, Need
 from headrace.engines.embedded.request import native_request
 from headrace.errors import Overloaded, SettingsError
-from headrace.types.engine import Capabilities, EngineRequest
+from headrace.types.engine import Capabilities, Continuation, EngineRequest
 
 MAX_SLOTS = 64
 """Each slot is a thread and its share of memory: about 45 MB with 2048 tokens of context."""
@@ -91,7 +91,13 @@ class EmbeddedEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(max_choices=self._slots)
+        return Capabilities(
+            max_choices=self._slots,
+            continuation=Continuation.ASSISTANT,
+            context_tokens=self._context_tokens,
+            takes_tools=False,
+            takes_images=False,
+        )
 
     async def models(self) -> Sequence[str]:
         """Return the one model's name."""

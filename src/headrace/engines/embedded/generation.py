@@ -28,6 +28,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.engines.embedded.native import NativeRequest, Server
+from headrace.engines.embedded.overlap import Overlap
 from headrace.engines.embedded.rejection import refusal, rejection_of
 from headrace.types.chunk import Chunks, ChunkView
 from headrace.types.engine import Endpoint, EngineEnd
@@ -65,6 +66,7 @@ class EmbeddedGeneration:
         "_on_prefilled",
         "_on_ready",
         "_outcome",
+        "_overlap",
         "_request",
     )
 
@@ -86,6 +88,7 @@ class EmbeddedGeneration:
         self._outcome: EngineEnd | None = None
         self._fault: Exception | None = None
         self._end: EngineEnd | None = None
+        self._overlap = Overlap(request.again) if request.again else None
         self._malformed_chunks = 0
         self._has_begun = False
         self._is_accepted = False
@@ -127,9 +130,14 @@ class EmbeddedGeneration:
                 continue
             if view.error is not None:
                 self._end = rejection_of(view.error)
-            else:
-                lines.append(line)
-                views.append(view)
+                break
+            if self._overlap is not None:
+                trimmed = self._overlap.trim(line, view)
+                if trimmed is None:
+                    continue
+                line, view = trimmed
+            lines.append(line)
+            views.append(view)
         if self._end is None and outcome is not None and not self._arrived:
             self._end = outcome
         return Chunks(b"\n".join(lines), views) if lines else None

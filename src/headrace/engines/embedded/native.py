@@ -35,6 +35,8 @@ class NativeRequest(msgspec.Struct, frozen=True):
     """Slots it takes."""
     is_short: bool
     """Whether its prompt is done within a batch or two."""
+    again: int = 0
+    """Characters that the answer begins with and that its reader already has; only with one choice."""
     endpoint: Endpoint = Endpoint.CHAT
 
 

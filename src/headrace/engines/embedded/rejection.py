@@ -9,6 +9,8 @@ llama.cpp says        Client  Because
 501                   400     it asks for what this model cannot do
 anything else         502     the engine is at fault
 ====================  ======  ==========================================
+
+An exception is what llama.cpp's own HTTP server answers 400 to.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ MAX_MESSAGE = 500
 """Characters of a message that are kept; some repeat the request."""
 
 _STATUSES = {400: 400, 404: 404, 413: 413, 422: 422, 429: 429, 501: 400}
+_BAD_REQUEST = 400
 _BAD_GATEWAY = 502
 
 # OpenAI's code for llama.cpp's type, where programs look for it.
@@ -33,11 +36,13 @@ def rejection_of(error: Any) -> EngineEnd:
     fields = error if isinstance(error, dict) else {"message": error}
     kind = fields.get("type")
     code = fields.get("code")
-    status = _STATUSES.get(code, _BAD_GATEWAY) if isinstance(code, int) else _BAD_GATEWAY
+    upstream_status = code if isinstance(code, int) and 100 <= code <= 599 else None
+    status = _STATUSES.get(upstream_status, _BAD_GATEWAY) if upstream_status is not None else _BAD_GATEWAY
     return EngineEnd(
         cause=Cause.UPSTREAM_REJECTED,
         message=str(fields.get("message") or "the embedded engine refused the request")[:MAX_MESSAGE],
         status=status,
+        upstream_status=upstream_status,
         error_type="invalid_request_error" if status < _BAD_GATEWAY else None,
         error_code=_CODES.get(kind) if isinstance(kind, str) else None,
     )
@@ -48,6 +53,7 @@ def refusal(error: Exception) -> EngineEnd:
     return EngineEnd(
         cause=Cause.UPSTREAM_REJECTED,
         message=str(error)[:MAX_MESSAGE],
-        status=400,
+        status=_BAD_REQUEST,
+        upstream_status=_BAD_REQUEST,
         error_type="invalid_request_error",
     )
