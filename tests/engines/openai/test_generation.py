@@ -11,11 +11,13 @@ import pytest
 
 from headrace.engines.openai import OpenAIEngine
 from headrace.engines.openai.connector import Connector
+from headrace.engines.openai.dialect import OPENAI
 from headrace.engines.openai.dialler import Dialler
-from headrace.engines.openai.generation import OpenAIGeneration
+from headrace.engines.openai.generation import HTTPGeneration
 from headrace.engines.openai.keys import KeyRing
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.url import BaseURL
+from headrace.protocol.chat import ChatStreamDecoder
 from headrace.types.engine import EngineRequest
 from headrace.types.outcome import Cause
 
@@ -245,7 +247,7 @@ async def test_the_time_for_reasons_is_bounded(serve: Serve) -> None:
     double = await serve(playing(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nsoon"))
     limits = Limits(error_body_timeout_s=0.02)
     told = asyncio.Event()
-    generation: OpenAIGeneration | None = None
+    generation: HTTPGeneration | None = None
 
     def ready() -> None:
         assert generation is not None
@@ -257,12 +259,14 @@ async def test_the_time_for_reasons_is_bounded(serve: Serve) -> None:
     lease = KeyRing(clock=time.monotonic).take()
     assert lease is not None
     async with Connector(dialler, limits) as connector:
-        generation = OpenAIGeneration(
+        generation = HTTPGeneration(
             (b"POST / HTTP/1.1\r\n", b""),
             ready,
             connector=connector,
             limits=limits,
             lease=lease,
+            dialect=OPENAI,
+            decoder=lambda: ChatStreamDecoder(max_event_bytes=1000),
             on_over=lambda _: None,
         )
         await asyncio.wait_for(told.wait(), WAIT_S)
@@ -421,7 +425,7 @@ async def test_abort_just_after_the_dial_closes_the_new_connection(serve: Serve,
     async with OpenAIEngine(double.url) as engine_:
         connection = await engine_._dialler.dial()
         generation = listener.start(engine_)
-        assert isinstance(generation, OpenAIGeneration)
+        assert isinstance(generation, HTTPGeneration)
         generation.abort()
         generation.connected(connection)
         assert connection.is_closed
@@ -476,6 +480,6 @@ async def test_a_decoder_that_fails_ends_its_own_generation_only(
         def receive_data(self, data: bytes) -> None:
             raise ZeroDivisionError
 
-    monkeypatch.setattr("headrace.engines.openai.generation.ChatStreamDecoder", Broken)
+    monkeypatch.setattr("headrace.engines.openai.engine.ChatStreamDecoder", Broken)
     assert await outcome(serve, listener, wire.answer("a")) == (Cause.UPSTREAM_PROTOCOL, [])
     assert "ZeroDivisionError" in caplog.text

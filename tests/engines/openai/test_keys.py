@@ -63,17 +63,17 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(secret: s
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_lease_ends_the_head_with_its_key() -> None:
+def test_a_lease_knows_its_key() -> None:
     lease = taken(ring("A"))
     assert (lease.name, lease.is_keyed) == ("env:A", True)
-    assert lease.head_end == b"Authorization: Bearer sk-A\r\n\r\n"
+    assert lease.secret == "sk-A"
 
 
 def test_without_keys_nothing_is_shown_and_nothing_rests() -> None:
     keys = ring()
     for status in (401, 403, 429):
         lease = taken(keys)
-        assert (lease.name, lease.is_keyed, lease.head_end) == ("", False, b"\r\n")
+        assert (lease.name, lease.is_keyed, lease.secret) == ("", False, None)
         assert not lease.move(status, 60.0)
     assert (len(keys), keys.states(), keys.rest_s()) == (0, [], None)
 
@@ -197,7 +197,7 @@ def test_a_retired_key_comes_back_as_another_secret_only() -> None:
     keys.replace([UpstreamKey("file:/moved", "sk-A")])
     assert keys.take() is None, "another reference to it is no other key"
     keys.replace([key("A", "sk-new")])
-    assert taken(keys).head_end == b"Authorization: Bearer sk-new\r\n\r\n"
+    assert taken(keys).secret == "sk-new"
 
 
 def test_a_key_without_permission_stays(caplog: pytest.LogCaptureFixture) -> None:
@@ -233,7 +233,7 @@ def test_who_holds_a_replaced_key_keeps_it(caplog: pytest.LogCaptureFixture) -> 
     keys = ring("A")
     lease = taken(keys)
     keys.replace([key("A", "sk-new"), key("B")])
-    assert lease.head_end == b"Authorization: Bearer sk-A\r\n\r\n"
+    assert lease.secret == "sk-A"
     assert state(keys, "A").running == 1, "the same account, so the same load"
     assert set(lease.secrets()) == {"sk-A", "sk-new", "sk-B"}
     assert lease.move(401, None)
@@ -304,11 +304,11 @@ class Requests(RuleBasedStateMachine):
     @rule(number=st.integers(0, 100), status=st.sampled_from([401, 403, 429, 500]), after_s=st.none() | st.just(9.0))
     def reject(self, number: int, status: int, after_s: float | None) -> None:
         lease = self.held[number % len(self.held)]
-        before = lease.head_end
+        before = lease.secret
         if lease.move(status, after_s):
             assert lease.name not in self.useless()
         else:
-            assert lease.head_end == before
+            assert lease.secret == before
 
     @precondition(lambda self: self.held)
     @rule(number=st.integers(0, 100))

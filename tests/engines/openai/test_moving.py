@@ -13,11 +13,13 @@ import pytest
 
 from headrace.engines.openai import KeyRing, OpenAIEngine, UpstreamKey
 from headrace.engines.openai.connector import Connector
+from headrace.engines.openai.dialect import OPENAI
 from headrace.engines.openai.dialler import Dialler
-from headrace.engines.openai.generation import OpenAIGeneration
+from headrace.engines.openai.generation import HTTPGeneration
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.url import BaseURL
 from headrace.engines.scripted import SimulatorServer
+from headrace.protocol.chat import ChatStreamDecoder
 from headrace.types.engine import EngineRequest
 from headrace.types.outcome import Cause
 
@@ -72,7 +74,7 @@ async def test_a_request_moves_to_the_next_key_and_has_one_answer(
         end = await listener.ended()
         assert end.cause is None
         assert content(listener) == "Hello there"
-        assert isinstance(generation, OpenAIGeneration)
+        assert isinstance(generation, HTTPGeneration)
         assert generation.key_name == "env:d"
         assert engine.active() == 0
         assert engine.redials == 0
@@ -314,7 +316,7 @@ async def test_reasons_that_do_not_come_hold_up_the_move_for_a_while_only(serve:
     assert lease is not None
     ended = asyncio.Event()
     lines: list[bytes] = []
-    generation: OpenAIGeneration | None = None
+    generation: HTTPGeneration | None = None
 
     def ready() -> None:
         assert generation is not None
@@ -324,12 +326,14 @@ async def test_reasons_that_do_not_come_hold_up_the_move_for_a_while_only(serve:
             ended.set()
 
     async with Connector(dialler, limits) as connector:
-        generation = OpenAIGeneration(
+        generation = HTTPGeneration(
             (b"POST / HTTP/1.1\r\n", b""),
             ready,
             connector=connector,
             limits=limits,
             lease=lease,
+            dialect=OPENAI,
+            decoder=lambda: ChatStreamDecoder(max_event_bytes=1000),
             on_over=lambda _: None,
         )
         await asyncio.wait_for(ended.wait(), WAIT_S)

@@ -27,14 +27,15 @@ def response(status: int, *headers: bytes) -> Response:
 def test_what_the_client_can_mend_is_passed_on(status: int) -> None:
     end = rejection(response(status, b"Retry-After: 7"), BODY, secrets=[KEY], wall_time=NOW)
     assert (end.cause, end.status, end.message) == (Cause.UPSTREAM_REJECTED, status, "too long")
+    assert end.upstream_status == status
     assert (end.error_type, end.error_code, end.error_param) == ("invalid_request_error", "context", "messages")
     assert end.retry_after_s == 7
 
 
-@pytest.mark.parametrize("status", [402, 405, 408, 418, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("status", [402, 405, 408, 418, 500, 502, 503, 504, 529, 599])
 def test_everything_else_is_a_bad_gateway_that_says_what_was_answered(status: int) -> None:
     end = rejection(response(status, b"Retry-After: 7"), BODY, secrets=[KEY], wall_time=NOW)
-    assert (end.cause, end.status) == (Cause.UPSTREAM_REJECTED, 502)
+    assert (end.cause, end.status, end.upstream_status) == (Cause.UPSTREAM_REJECTED, 502, status)
     assert end.message == f"The engine answered {status}: too long"
     assert end.retry_after_s == 7
 
@@ -42,7 +43,7 @@ def test_everything_else_is_a_bad_gateway_that_says_what_was_answered(status: in
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403])
 def test_bodies_that_may_hold_a_key_are_withheld(status: int) -> None:
     end = rejection(response(status, b"Location: http://other/?hunter2"), b"hunter2", secrets=[], wall_time=NOW)
-    assert (end.cause, end.status) == (Cause.UPSTREAM_REJECTED, 502)
+    assert (end.cause, end.status, end.upstream_status) == (Cause.UPSTREAM_REJECTED, 502, status)
     assert str(status) in (end.message or "")
     assert "hunter2" not in repr(end)
 
@@ -71,6 +72,7 @@ def test_of_keys_that_contain_each_other_nothing_is_left() -> None:
 def test_without_a_key_a_request_may_come_back_when_one_has_rested() -> None:
     end = no_key(1.2)
     assert (end.cause, end.status, end.retry_after_s) == (Cause.UPSTREAM_REJECTED, 429, 1.2)
+    assert end.upstream_status is None, "nobody was asked"
     assert (end.error_type, end.error_code) == ("rate_limit_error", "rate_limit_exceeded")
     assert "in 2 s" in (end.message or "")
 

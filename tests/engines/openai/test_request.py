@@ -1,5 +1,6 @@
 import pytest
 
+from headrace.engines.openai.dialect import OPENAI, Dialect
 from headrace.engines.openai.request import RequestEncoder
 from headrace.engines.openai.url import BaseURL
 from headrace.errors import ClientRequestError
@@ -40,8 +41,34 @@ def test_models_request_asks_for_one_answer_only() -> None:
     assert not any(line.startswith("Authorization") for line in headers)
 
 
+def test_a_dialect_has_paths_headers_and_a_place_for_the_key() -> None:
+    other = Dialect(
+        paths={Endpoint.CHAT: "messages"}, models="models?limit=9", key_header="x-key: ", headers=(("X-Version", "1"),)
+    )
+    encoder = RequestEncoder(BASE, other)
+    request_line, *headers = lines(encoder.head(Endpoint.CHAT, [("x-version", "2"), ("x-a", "3")], 0, is_keyed=True))
+    assert request_line == "POST /v1/messages HTTP/1.1"
+    assert "X-Version: 1" in headers
+    assert "x-version: 2" not in headers, "a client cannot replace it"
+    assert "x-a: 3" in headers
+    assert lines(encoder.models_request())[0] == "GET /v1/models?limit=9 HTTP/1.1"
+    assert lines(encoder.models_request("a/b c"))[0] == "GET /v1/models?limit=9&after_id=a%2Fb%20c HTTP/1.1"
+    assert other.head_end("sk-1") == b"x-key: sk-1\r\n\r\n"
+
+
+def test_the_last_lines_of_a_head_are_the_key_and_the_blank_line() -> None:
+    assert OPENAI.head_end("sk-1") == b"Authorization: Bearer sk-1\r\n\r\n"
+    assert OPENAI.head_end(None) == b"\r\n"
+
+
 def test_client_headers_never_replace_our_own() -> None:
-    client = [("host", "evil"), ("content-length", "0"), ("transfer-encoding", "chunked"), ("authorization", "theirs")]
+    client = [
+        ("host", "evil"),
+        ("content-length", "0"),
+        ("transfer-encoding", "chunked"),
+        ("authorization", "theirs"),
+        ("x-api-key", "theirs"),
+    ]
     head = chat_head(client, is_keyed=True)
     assert not any(word in head for word in (b"evil", b"chunked", b"theirs"))
 

@@ -1,4 +1,4 @@
-"""One chat request on its way through an engine: dial, send, judge the head, stream, end.
+"""One request on its way through an engine: dial, send, judge the head, stream, end.
 
 ::
 
@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from headrace.engines.openai.connection import Connection
 from headrace.engines.openai.connector import Connector
+from headrace.engines.openai.dialect import Dialect, StreamDecoder
 from headrace.engines.openai.keys import KEY_STATUSES, Lease
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.rejection import (
@@ -33,7 +34,7 @@ from headrace.engines.openai.rejection import (
 )
 from headrace.engines.openai.response import Response
 from headrace.errors import UpstreamProtocolError
-from headrace.protocol.chat import ChatStreamDecoder, ChunkTooLarge
+from headrace.protocol.chat import ChunkTooLarge
 from headrace.types.chunk import Chunks
 from headrace.types.engine import EngineEnd
 from headrace.types.outcome import Cause
@@ -59,13 +60,14 @@ class _Phase(enum.Enum):
     OVER = "ended or aborted"
 
 
-class OpenAIGeneration:
+class HTTPGeneration:
     """A ``Generation`` over HTTP. See the interface for what each method promises."""
 
     __slots__ = (
         "_connection",
         "_connector",
         "_decoder",
+        "_dialect",
         "_dialling",
         "_end",
         "_has_answered",
@@ -74,6 +76,7 @@ class OpenAIGeneration:
         "_lease",
         "_limited",
         "_limits",
+        "_new_decoder",
         "_on_over",
         "_on_ready",
         "_phase",
@@ -91,7 +94,9 @@ class OpenAIGeneration:
         connector: Connector,
         limits: Limits,
         lease: Lease,
-        on_over: Callable[[OpenAIGeneration], None],
+        dialect: Dialect,
+        decoder: Callable[[], StreamDecoder],
+        on_over: Callable[[HTTPGeneration], None],
     ) -> None:
         """Send the request over an idle connection at once, or begin to dial.
 
@@ -101,6 +106,8 @@ class OpenAIGeneration:
             connector: Where connections come from and go to.
             limits: What bounds the answer.
             lease: The key; released when this generation is over.
+            dialect: The engine's protocol.
+            decoder: Makes what turns the body of a stream into chunks.
             on_over: Called once when this generation holds nothing any more.
         """
         self._request = request
@@ -108,10 +115,12 @@ class OpenAIGeneration:
         self._connector = connector
         self._limits = limits
         self._lease = lease
+        self._dialect = dialect
+        self._new_decoder = decoder
         self._limited: EngineEnd | None = None
         self._on_over = on_over
         self._end: EngineEnd | None = None
-        self._decoder: ChatStreamDecoder | None = None
+        self._decoder: StreamDecoder | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reasons = bytearray()
@@ -205,7 +214,7 @@ class OpenAIGeneration:
         if self._on_ready is not None:
             connection.watch(self._on_readable)
         head, body = self._request
-        connection.send(head + self._lease.head_end, body)
+        connection.send(head + self._dialect.head_end(self._lease.secret), body)
 
     def _redial(self, dead: Connection) -> None:
         """Start over, once: the connection had died in the pool, so the engine never worked on the request."""
@@ -238,13 +247,14 @@ class OpenAIGeneration:
                     return None if response.receive_eof() else _CUT_SHORT
                 self._has_answered = True
                 response.receive_data(data)
-                if not connection.has_more or response.is_complete:
+                if response.is_complete or not (connection.has_more or self._on_ready is not None):
+                    # Whoever is told of data reads until there are none: with a reset behind them, libuv tells only once.
                     return None
         except UpstreamProtocolError as error:
             return Cause.UPSTREAM_PROTOCOL, error.message
         except OSError:
             return _BROKEN
-        self._is_saturated = True
+        self._is_saturated = connection.has_more
         return None
 
     def _judge(self, connection: Connection, fault: _Fault | None) -> None:
@@ -280,11 +290,9 @@ class OpenAIGeneration:
         self._phase = _Phase.STREAMING
         self._lease.accept()
         self._request = _NOTHING  # may be megabytes
-        self._decoder = ChatStreamDecoder(
-            max_event_bytes=self._limits.max_event_bytes, stops_at_malformed=self._limits.ends_at_malformed
-        )
+        self._decoder = self._new_decoder()
 
-    def _decode(self, decoder: ChatStreamDecoder, fault: _Fault | None) -> Chunks | None:
+    def _decode(self, decoder: StreamDecoder, fault: _Fault | None) -> Chunks | None:
         response = self._response
         body = response.take_body()
         chunks = None
@@ -361,7 +369,7 @@ class OpenAIGeneration:
         """Ask again with another key if the answer is about the key, and end with the engine's reasons if that is no use."""
         lease, response = self._lease, self._response
         reasons = bytes(self._reasons[: self._limits.max_error_body_bytes])
-        end = rejection(response, reasons, secrets=lease.secrets(), wall_time=time.time())
+        end = self._dialect.clarified(rejection(response, reasons, secrets=lease.secrets(), wall_time=time.time()))
         if response.status == _RATE_LIMITED:
             self._limited = end
         if lease.move(response.status, end.retry_after_s):

@@ -102,11 +102,10 @@ class _Standing:
 class _Slot:
     """One reference of the ring."""
 
-    __slots__ = ("head_end", "key", "last_use", "rejected", "requests", "running", "standing")
+    __slots__ = ("key", "last_use", "rejected", "requests", "running", "standing")
 
     def __init__(self) -> None:
         self.key: UpstreamKey | None = None
-        self.head_end = b"\r\n"
         self.standing = _Standing()
         self.running = 0
         self.last_use = 0
@@ -116,7 +115,6 @@ class _Slot:
     def hold(self, key: UpstreamKey, standing: _Standing) -> None:
         self.key = key
         self.standing = standing
-        self.head_end = f"Authorization: Bearer {key.secret}\r\n\r\n".encode("ascii")
 
 
 class Lease:
@@ -125,7 +123,7 @@ class Lease:
     A key that leaves the ring, or changes, stays good for whoever holds it.
     """
 
-    __slots__ = ("_is_held", "_key", "_ring", "_slot", "_standing", "_tried", "head_end")
+    __slots__ = ("_is_held", "_key", "_ring", "_slot", "_standing", "_tried")
 
     def __init__(self, ring: KeyRing, slot: _Slot) -> None:
         self._ring = ring
@@ -137,6 +135,11 @@ class Lease:
     def name(self) -> str:
         """The key's reference; empty when the engine wants no key."""
         return "" if self._key is None else self._key.name
+
+    @property
+    def secret(self) -> str | None:
+        """The key itself, for the request's head and nothing else; None when the engine wants no key."""
+        return None if self._key is None else self._key.secret
 
     @property
     def is_keyed(self) -> bool:
@@ -194,8 +197,6 @@ class Lease:
         self._slot = slot
         self._key = slot.key
         self._standing = slot.standing
-        self.head_end = slot.head_end
-        """The last lines of a request's head: the authorization, if any, and the blank line."""
         self._is_held = True
         slot.running += 1
         slot.requests += 1

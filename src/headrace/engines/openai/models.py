@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.engines.openai.connection import Connection
 from headrace.engines.openai.dialler import Dialler
-from headrace.engines.openai.keys import KeyRing
+from headrace.engines.openai.keys import KeyRing, Lease
 from headrace.engines.openai.limits import Limits
 from headrace.engines.openai.rejection import is_rejection, no_key, rejection
 from headrace.engines.openai.request import RequestEncoder
@@ -25,6 +25,12 @@ class _Model(msgspec.Struct):
 
 class _ModelList(msgspec.Struct):
     data: list[_Model]
+    has_more: bool | None = None
+    last_id: str | None = None
+
+
+MAX_PAGES = 10
+"""Pages of a list that comes in pages."""
 
 
 async def fetch_models(dialler: Dialler, encoder: RequestEncoder, limits: Limits, *, keys: KeyRing) -> Sequence[str]:
@@ -39,23 +45,37 @@ async def fetch_models(dialler: Dialler, encoder: RequestEncoder, limits: Limits
         UpstreamError: The engine cannot be reached (code ``upstream_unreachable``).
         UpstreamTimeout: It did not answer in time.
         UpstreamRejected: It answered with an error status, or there is no key that can be used now.
-        UpstreamProtocolError: Its answer is no list of models.
+        UpstreamProtocolError: Its answer is no list of models, or has more than ``MAX_PAGES`` pages.
     """
     lease = keys.take()
     if lease is None:
         raise _rejected(no_key(keys.rest_s()))
+    names: list[str] = []
+    after: str | None = None
     try:
-        while True:
-            response = Response(max_head_bytes=limits.max_head_bytes)
-            body = await _ask(dialler, response, encoder.models_request() + lease.head_end, limits)
-            if not is_rejection(response.status):
-                lease.accept()
-                return _names(body)
-            end = rejection(response, body, secrets=lease.secrets(), wall_time=time.time())
-            if not lease.move(response.status, end.retry_after_s):
-                raise _rejected(end)
+        for _ in range(MAX_PAGES):
+            page = _page(await _fetch(dialler, encoder, limits, lease, after))
+            names += [model.id for model in page.data]
+            after = page.last_id if encoder.dialect.pages_models and page.has_more else None
+            if after is None:
+                return names
     finally:
         lease.release()
+    raise UpstreamProtocolError(f"The engine's list of models has more than {MAX_PAGES} pages")
+
+
+async def _fetch(dialler: Dialler, encoder: RequestEncoder, limits: Limits, lease: Lease, after: str | None) -> bytes:
+    """Return one page, asked for with one key after the other while the engine rejects them."""
+    while True:
+        response = Response(max_head_bytes=limits.max_head_bytes)
+        request = encoder.models_request(after) + encoder.dialect.head_end(lease.secret)
+        body = await _ask(dialler, response, request, limits)
+        if not is_rejection(response.status):
+            lease.accept()
+            return body
+        end = rejection(response, body, secrets=lease.secrets(), wall_time=time.time())
+        if not lease.move(response.status, end.retry_after_s):
+            raise _rejected(end)
 
 
 async def _ask(dialler: Dialler, response: Response, request: bytes, limits: Limits) -> bytes:
@@ -73,11 +93,11 @@ async def _ask(dialler: Dialler, response: Response, request: bytes, limits: Lim
         connection.close()
 
 
-def _names(body: bytes) -> list[str]:
+def _page(body: bytes) -> _ModelList:
     try:
-        return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
+        return msgspec.json.decode(body, type=_ModelList)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamProtocolError("The engine's list of models is not what OpenAI's API describes") from error
+        raise UpstreamProtocolError("The engine's list of models is not what its API describes") from error
 
 
 def _rejected(end: EngineEnd) -> UpstreamRejected:

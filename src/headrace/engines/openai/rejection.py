@@ -56,7 +56,11 @@ def rejection(response: Response, body: bytes, *, secrets: Sequence[str], wall_t
     if status in _WITHHELD or status < 400:
         hint = "; check the key that the relay uses" if status in _WITHHELD else ", a redirect, which is not followed"
         return EngineEnd(
-            cause=Cause.UPSTREAM_REJECTED, status=_BAD_GATEWAY, message=answered + hint, retry_after_s=retry_after_s
+            cause=Cause.UPSTREAM_REJECTED,
+            status=_BAD_GATEWAY,
+            upstream_status=status,
+            message=answered + hint,
+            retry_after_s=retry_after_s,
         )
     for secret in secrets:
         # Before parsing as well, which shortens: half a key would not be found afterwards.
@@ -69,6 +73,7 @@ def rejection(response: Response, body: bytes, *, secrets: Sequence[str], wall_t
     return EngineEnd(
         cause=Cause.UPSTREAM_REJECTED,
         status=status if is_passed_on else _BAD_GATEWAY,
+        upstream_status=status,
         message=message,
         retry_after_s=retry_after_s,
         error_type=_without(secrets, said.type),
