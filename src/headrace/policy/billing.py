@@ -15,7 +15,7 @@ A request that the engine never accepted costs nothing. The prompt of one that i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -113,4 +113,22 @@ def bill_of(state: State, counts: Counts, rules: BillingRules, quote: Quote | No
         nano_usd=None if quote is None else quote.cost(prompt, cached, tokens),
         basis=Basis.REPORTED if completion.is_reported else Basis.ESTIMATED,
         rule=rule,
+    )
+
+
+def sum_of(bills: Sequence[Bill]) -> Bill:
+    """Return the bill of an answer whose parts have these: no parts cost nothing, and an unknown price makes all unknown."""
+    if len(bills) == 1:
+        return bills[0]
+    if not bills:
+        return Bill()
+    costs = [bill.nano_usd for bill in bills if bill.nano_usd is not None]
+    is_reported = all(bill.basis is Basis.REPORTED for bill in bills)
+    return Bill(
+        prompt_tokens=sum(bill.prompt_tokens for bill in bills),
+        cached_tokens=sum(bill.cached_tokens for bill in bills),
+        completion_tokens=sum(bill.completion_tokens for bill in bills),
+        nano_usd=sum(costs) if len(costs) == len(bills) else None,
+        basis=Basis.REPORTED if is_reported else Basis.ESTIMATED,
+        rule=bills[-1].rule,
     )

@@ -87,6 +87,19 @@ class Meter:
             reason = f"the answer is longer than max_output_tokens = {self._most_tokens}"
         return reason
 
+    def requote(self, quote: Quote | None, *, pays_prompt: bool) -> None:
+        """Pay another model's price from now on.
+
+        Args:
+            quote: None when it is not known.
+            pays_prompt: Whether its prompt is paid beside what was paid before; else instead of it, if nothing was yet.
+        """
+        prompt_tokens = self._slot.prompt_tokens
+        self._token_nano = 0.0 if quote is None else quote.output_nano(prompt_tokens)
+        if pays_prompt or not self.tokens:
+            prompt_nano = 0.0 if quote is None else float(quote.cost(prompt_tokens, 0, 0))
+            self._owed_nano = prompt_nano + (self._owed_nano if pays_prompt else 0.0)
+
     def settle(self, prompt_tokens: int, completion_tokens: int, nano_usd: int | None, now_s: float) -> None:
         """Enter the bill. The first call ends the slot; later ones correct the money and nothing else.
 
