@@ -53,8 +53,12 @@ def test_what_is_not_ours_passes_through_verbatim() -> None:
 
 def test_a_request_without_a_model_gets_the_default_one() -> None:
     assert for_engine(body(), model="default")["model"] == "default"
-    assert for_engine(body(model="own"), model="default")["model"] == "own"
     assert "model" not in for_engine(body(), model=None)
+
+
+def test_a_model_gets_the_name_that_the_engine_knows_it_by() -> None:
+    assert for_engine(body(model="own"), model="theirs")["model"] == "theirs"
+    assert for_engine(body(model="own"), model=None)["model"] == "own"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def engine_body(
     Args:
         body: The client's body.
         request: The same, parsed.
-        model: Model name for a request that names none; None leaves it out.
+        model: What the engine calls the model; None leaves it as it is.
         max_tokens: Bound for a request that has none; None leaves it out.
         max_tokens_as: Field in which the engine takes it.
         continuous_usage: Whether to ask for usage with every chunk.
@@ -173,7 +173,7 @@ def engine_body(
         fields["stream_options"]["continuous_usage_stats"] = True
     if lacks_bound:
         fields[max_tokens_as] = max_tokens
-    if request.model is None and model is not None:
+    if model is not None and model != request.model:
         fields["model"] = model
     return msgspec.json.encode(fields)
 
