@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.stores.url import Stores, open_stores
-from headrace.stream.store import Keys, Records, Store
+from headrace.stream.store import CacheIndex, Claims, Keys, Records, Store
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -31,3 +31,13 @@ def records(stores: Stores) -> Records:
 @pytest.fixture
 def keys(stores: Stores) -> Keys:
     return stores.keys
+
+
+@pytest.fixture
+def claims(stores: Stores) -> Claims:
+    return stores.claims
+
+
+@pytest.fixture
+def cache(stores: Stores) -> CacheIndex:
+    return stores.cache

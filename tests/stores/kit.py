@@ -1,9 +1,9 @@
-"""Logs, records and keys to store."""
+"""Logs, records, keys, claims and cache entries to store."""
 
 from __future__ import annotations
 
 from headrace.stream.segment import Segment
-from headrace.stream.store import Append, Batch, Lease, Opening, Seal, Store
+from headrace.stream.store import Append, Batch, CacheEntry, Claim, Lease, Opening, Seal, Store
 from headrace.types.access import ClientKey, Owner, Secret
 from headrace.types.bill import Bill
 from headrace.types.ids import KeyId, Offset, RequestId, StreamId
@@ -83,3 +83,11 @@ def key(key_id: str, created_at: float = 1.0, **changes: object) -> ClientKey:
     secret = Secret(digest=key_id * 8, hint=f"hr_{key_id}", created_at=created_at)
     values = {"name": key_id, "owner": Owner("ann"), "secrets": (secret,), "created_at": created_at, **changes}
     return ClientKey(id=KeyId(key_id), **values)  # type: ignore[arg-type]
+
+
+def claim(name: str, log: str = "s", *, owner: str = "ann", fingerprint: str = "f", at: float = 1.0) -> Claim:
+    return Claim(owner, name, fingerprint, StreamId(log), at)
+
+
+def entry(name: str, at: float = 1.0, *, log: str = "s", size: int = 10) -> CacheEntry:
+    return CacheEntry(name, "ann", StreamId(log), size, at)

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-from tests.stores.kit import DONE
+from tests.stores.kit import DONE, key
 
 _TABLES = """
 CREATE TABLE log (
@@ -35,7 +35,7 @@ CREATE TABLE segment (
     log INTEGER NOT NULL,
     first INTEGER NOT NULL,
     count INTEGER NOT NULL,
-    prev INTEGER NOT NULL,{taken_at}
+    prev INTEGER NOT NULL,{added}
     data BLOB NOT NULL
 );
 CREATE TABLE garbage (tail INTEGER PRIMARY KEY);
@@ -56,17 +56,54 @@ CREATE INDEX record_age ON record (accepted_at);
 PRAGMA user_version = {version};
 """
 
+_ADDED = {1: "", 2: "\n    taken_at REAL,", 3: "\n    taken_at REAL,\n    tokens INTEGER,"}
+"""Columns of ``segment`` that came with a version."""
+
+_USAGE_AND_KEYS = """
+CREATE TABLE usage (
+    request_id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    state TEXT NOT NULL,
+    accepted_at REAL NOT NULL,
+    day TEXT NOT NULL,
+    tags TEXT,
+    generated_tokens INTEGER NOT NULL,
+    delivered_tokens INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    nano_usd INTEGER,
+    is_reported INTEGER NOT NULL,
+    rule TEXT,
+    is_settled INTEGER NOT NULL
+);
+CREATE INDEX usage_age ON usage (accepted_at);
+CREATE INDEX usage_owner ON usage (owner, accepted_at);
+CREATE TABLE client_key (
+    id TEXT PRIMARY KEY,
+    change INTEGER NOT NULL UNIQUE,
+    created_at REAL NOT NULL,
+    body BLOB NOT NULL
+);
+"""
+
+OLD_KEY = key("old")
+"""A client key, which a file of version 3 holds."""
+
 
 def write_old(path: Path, version: int, logs: dict[str, Sequence[bytes]], *, ended: Sequence[str]) -> None:
     """Make such a file with these logs, one segment an entry; those in ``ended`` are sealed, at 200.0.
 
-    Version 2 notes when segments were taken: at 100.5.
+    Versions 2 and 3 note when segments were taken: at 100.5. Version 3 notes their tokens too, one an entry, and holds
+    ``OLD_KEY``.
     """
-    taken_at = "\n    taken_at REAL," if version == 2 else ""
     segment_sql = "INSERT INTO segment (id, log, first, count, prev, data) VALUES (?,?,?,?,?,?)"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(_TABLES.format(version=version, taken_at=taken_at))
+        connection.executescript(_TABLES.format(version=version, added=_ADDED[version]))
         segment_id = 1
         for key, (name, lines) in enumerate(logs.items(), 1):
             log = (key, name, "ann", "node-a", 1, 100.0, True, segment_id)
@@ -89,8 +126,13 @@ def write_old(path: Path, version: int, logs: dict[str, Sequence[bytes]], *, end
                     ' "end" = ? WHERE id = ?',
                     seal,
                 )
-        if version == 2:
+        if version >= 2:
             connection.execute("UPDATE segment SET taken_at = 100.5")
+        if version >= 3:
+            connection.execute("UPDATE segment SET tokens = first + 1")
+            connection.executescript(_USAGE_AND_KEYS)
+            row = (OLD_KEY.id, 1, OLD_KEY.created_at, msgspec.json.encode(OLD_KEY))
+            connection.execute("INSERT INTO client_key VALUES (?,?,?,?)", row)
 
 
 def _record(stream: str, *, is_ended: bool) -> tuple[object, ...]:

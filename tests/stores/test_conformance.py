@@ -33,7 +33,7 @@ from headrace.stream.store import (
 )
 from headrace.types.ids import Offset, RequestId, StreamId
 from headrace.types.outcome import Cause, State
-from headrace.types.record import Perceived
+from headrace.types.record import Perceived, Source
 
 S = StreamId("s")
 NAMES = itertools.count()
@@ -430,6 +430,68 @@ class TestRecords:
         late, early = record("r1", 9.0, stream_id="s"), record("r2", 3.0, stream_id="s")
         await records.save([late, early, record("r3", stream_id="t")])
         assert await records.of_stream(S) == [early, late]
+
+    async def test_a_stream_has_the_request_that_knows_it_by_that_id_and_those_that_refer_to_it_as_their_log(
+        self, records: Records
+    ) -> None:
+        own = record("r2", 5.0, stream_id="s")
+        joined = record("r3", 6.0, stream_id="j", log_id=S, source=Source.JOINED)
+        repeated = record("r1", 6.0, stream_id="k", log_id=S, source=Source.REPEATED)
+        named_itself = record("r4", 7.0, stream_id="t", log_id=StreamId("t"))
+        await records.save([joined, own, record("r0"), repeated, named_itself])
+        assert await records.of_stream(S) == [own, repeated, joined]
+        assert await records.of_stream(StreamId("j")) == [joined]
+        assert await records.of_stream(StreamId("t")) == [named_itself]
+        on_its_own = msgspec.structs.replace(joined, log_id=None)
+        await records.save([on_its_own])
+        assert await records.of_stream(S) == [own, repeated]
+        assert await records.of_stream(StreamId("j")) == [on_its_own]
+
+    async def test_a_request_is_found_by_the_id_that_it_knows_its_stream_by(self, records: Records) -> None:
+        late, early = record("r1", 9.0, stream_id="s"), record("r2", 3.0, stream_id="s")
+        given = record("r3", 1.0, stream_id="k", log_id=S, source=Source.CACHE)
+        await records.save([late, early, given])
+        assert await records.own(S) == early
+        assert await records.own(StreamId("k")) == given
+        assert await records.own(StreamId("u")) is None
+        await records.save([msgspec.structs.replace(given, stream_id=StreamId("l"))])
+        assert await records.own(StreamId("k")) is None
+        assert (await records.own(StreamId("l"))) is not None
+        await records.trim(accepted_before=5.0)
+        await records.forget(S)
+        assert await records.own(S) is None
+
+    async def test_those_that_refer_to_a_log_are_found_when_the_request_that_began_it_is_gone(
+        self, records: Records
+    ) -> None:
+        joined = record("r2", 9.0, stream_id="j", log_id=S, source=Source.CACHE)
+        await records.save([record("r1", 1.0, stream_id="s", state=State.COMPLETED), joined])
+        assert await records.trim(accepted_before=5.0) == 1
+        assert await records.of_stream(S) == [joined]
+
+    async def test_what_a_client_perceived_concerns_its_own_request_alone(self, records: Records) -> None:
+        joined = record("r1", 1.0, stream_id="j", log_id=S, state=State.COMPLETED, source=Source.JOINED)
+        own = record("r2", 2.0, stream_id="s", state=State.COMPLETED)
+        perceived = Perceived(total_ms=12.5, transport="fetch")
+        await records.save([joined])
+        assert await records.add_perceived(S, perceived) is None
+        await records.save([own])
+        assert await records.add_perceived(S, perceived) == own
+        assert await records.get(joined.id) == joined
+        assert await records.add_perceived(StreamId("j"), perceived) == joined
+        assert [found.perceived for found in await records.of_stream(S)] == [perceived, perceived]
+
+    async def test_forgetting_a_log_forgets_all_requests_on_it_and_forgetting_one_of_these_itself_alone(
+        self, records: Records
+    ) -> None:
+        own, other = record("r1", stream_id="s"), record("r4", stream_id="t")
+        joined = [record(f"r{at}", at, stream_id=f"j{at}", log_id=S, source=Source.JOINED) for at in (2.0, 3.0)]
+        await records.save([own, *joined, other])
+        assert await records.forget(StreamId("j2.0"))
+        assert await records.of_stream(S) == [own, joined[1]]
+        assert await records.forget(S)
+        assert await records.get(joined[1].id) is None
+        assert await records.of_stream(StreamId("t")) == [other]
 
     @given(times=st.lists(st.integers(0, 5), max_size=25), limit=st.integers(1, 8))
     @IN_FIXTURE

@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.stores.kit import append, billed, key, opening, read_all, record, write, write_sealed
+from tests.stores.kit import append, billed, claim, entry, key, opening, read_all, record, write, write_sealed
 
 from headrace.errors import StoreError, StreamGone
-from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.memory import MemoryCacheIndex, MemoryClaims, MemoryKeys, MemoryRecords, MemoryStore
 from headrace.stores.memory import usage as usage_module
 from headrace.stores.memory.logs import LOG_BYTES
 from headrace.stream.segment import Flush
@@ -20,6 +20,7 @@ async def test_commits_are_done_at_once() -> None:
     assert store.is_bounded_by_readers
     assert store.commit(Batch([opening("s")])).done()
     assert MemoryRecords(max_records=1).save([record("r")]).done()
+    assert MemoryCacheIndex().put(entry("k")).done()
 
 
 async def test_entries_of_the_oldest_sealed_log_give_way_first_and_its_end_stays() -> None:
@@ -131,3 +132,23 @@ async def test_a_key_too_many_is_refused() -> None:
     with pytest.raises(StoreError, match="1 keys already"):
         await keys.insert(key("b"))
     assert await keys.all() == [key("a")]
+
+
+async def test_a_claim_too_many_is_refused_until_there_is_room() -> None:
+    claims = MemoryClaims(max_claims=2)
+    for name, log in (("a", "s"), ("b", "t")):
+        await claims.claim(claim(name, log))
+    with pytest.raises(StoreError, match="holds 2 idempotency keys"):
+        await claims.claim(claim("c", "u"))
+    assert await claims.find("ann", "c") is None
+    assert await claims.claim(claim("a", "u")) == claim("a", "s")
+    assert await claims.claim(claim("a", "u"), instead_of=StreamId("s")) == claim("a", "u")
+    await claims.forget(StreamId("u"))
+    assert await claims.claim(claim("c", "u")) == claim("c", "u")
+
+
+async def test_of_the_cache_the_entries_stored_longest_ago_give_way_whenever_they_were_put() -> None:
+    cache = MemoryCacheIndex(max_entries=2)
+    for put in (entry("b", 2.0), entry("c", 3.0), entry("a", 1.0)):
+        await cache.put(put)
+    assert [await cache.find(name) is not None for name in "abc"] == [False, True, True]

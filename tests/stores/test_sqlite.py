@@ -21,6 +21,8 @@ from tests.stores.kit import (
     PAGE,
     append,
     billed,
+    claim,
+    entry,
     key,
     lines_of,
     opening,
@@ -30,7 +32,7 @@ from tests.stores.kit import (
     write,
     write_sealed,
 )
-from tests.stores.old_versions import write_old
+from tests.stores.old_versions import OLD_KEY, write_old
 
 from headrace.errors import StoreError, StreamGone, StreamNotFound
 from headrace.stores.sqlite import SqliteDatabase, checkpoint, logs, schema
@@ -41,6 +43,7 @@ from headrace.types.access import ClientKey
 from headrace.types.bill import Bill
 from headrace.types.ids import KeyId, Offset, RequestId, StreamId
 from headrace.types.outcome import State
+from headrace.types.record import Perceived, Source
 
 S = StreamId("s")
 EVER = UsageFilter(since=0, until=1e12)
@@ -412,7 +415,7 @@ class TestFile:
                 pass
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 class TestOlderFile:
     @pytest.fixture
     def old(self, path: Path, version: int) -> Path:
@@ -420,7 +423,8 @@ class TestOlderFile:
         return path
 
     async def test_its_logs_are_read_with_the_times_that_are_known(self, old: Path, version: int) -> None:
-        at = 100.5 if version == 2 else None
+        at = 100.5 if version >= 2 else None
+        tokens = [1, 2] if version >= 3 else [None, None]
         async with SqliteDatabase(old) as database:
             store = database.store
             assert await read_all(store, "done") == [b"{}", b"[1]"]
@@ -428,8 +432,8 @@ class TestOlderFile:
                 Flush(Offset(0), 1, 2, at),
                 Flush(Offset(1), 1, 3, at),
             ]
-            assert [part.tokens for part in await store.read(S, after=Offset(-1), max_bytes=PAGE)] == [None, None]
-        assert query(old, "PRAGMA user_version") == [3]
+            assert [part.tokens for part in await store.read(S, after=Offset(-1), max_bytes=PAGE)] == tokens
+        assert query(old, "PRAGMA user_version") == [4]
 
     async def test_its_tables_become_those_of_a_new_file(self, old: Path, tmp_path: Path, version: int) -> None:
         names = "SELECT name FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
@@ -443,11 +447,11 @@ class TestOlderFile:
     async def test_a_log_in_it_is_gone_on_with_and_later_times_and_tokens_are_known(
         self, old: Path, version: int
     ) -> None:
-        at = 100.5 if version == 2 else None
+        at = 100.5 if version >= 2 else None
         async with SqliteDatabase(old) as database:
             store = database.store
             assert await store.claim("node-a", lease_s=10.0, now=0.0) == [
-                OpenLog(stream_id=S, epoch=2, entries=Offset(2), tokens=0)
+                OpenLog(stream_id=S, epoch=2, entries=Offset(2), tokens=2 if version >= 3 else 0)
             ]
             batch = Batch(appends=[append("s", 2, b"2", epoch=2, at=9.5, tokens=3)])
             await store.commit(batch)
@@ -474,6 +478,27 @@ class TestOlderFile:
             settled = msgspec.structs.replace(ended, delivered_tokens=1, generated_tokens=2, bill=Bill(nano_usd=5))
             assert await records.get(RequestId("r-s")) == settled
 
+    async def test_later_requests_on_its_logs_are_found(self, old: Path) -> None:
+        joined = record("j", 200.0, stream_id="j", log_id=S, source=Source.JOINED)
+        async with SqliteDatabase(old) as database:
+            records = database.records
+            await records.save([joined])
+            assert [found.id for found in await records.of_stream(S)] == ["r-s", "j"]
+            assert (await records.of_stream(StreamId("j"))) == [joined]
+            assert await records.forget(S)
+            assert [found.id for found in (await records.newest(owner="ann")).records] == ["r-done"]
+
+    async def test_its_keys_stay_and_claims_and_cache_are_empty(self, old: Path, version: int) -> None:
+        async with SqliteDatabase(old) as database:
+            assert await database.keys.all() == ([OLD_KEY] if version >= 3 else [])
+            assert await database.cache.count() == (0, 0)
+            assert await database.claims.claim(claim("k")) == claim("k")
+            await database.cache.put(entry("k", size=7))
+            assert await database.cache.count() == (1, 7)
+        async with SqliteDatabase(old) as database:
+            assert await database.claims.find("ann", "k") == claim("k")
+            assert await database.cache.find("k") == entry("k", size=7)
+
     async def test_its_logs_are_trimmed_and_erased(self, old: Path) -> None:
         async with SqliteDatabase(old) as database:
             store = database.store
@@ -494,16 +519,17 @@ class TestOlderFile:
     async def test_a_change_of_schema_that_fails_leaves_it_as_it_was(
         self, old: Path, version: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        failing = {**schema._MIGRATIONS, 3: "CREATE TABLE more (x);\nALTER TABLE missing ADD COLUMN x"}
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 4)
+        failing = {**schema._MIGRATIONS, 4: "CREATE TABLE more (x);\nALTER TABLE missing ADD COLUMN x"}
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 5)
         monkeypatch.setattr(schema, "_MIGRATIONS", failing)
         with pytest.raises(StoreError, match="missing"):
             async with SqliteDatabase(old):
                 pass
         monkeypatch.undo()
         assert query(old, "PRAGMA user_version") == [version]
-        assert "tokens" not in query(old, "SELECT name FROM pragma_table_info('segment')")
-        assert not {"usage", "more"} & set(query(old, "SELECT name FROM sqlite_schema"))
+        assert ("tokens" in query(old, "SELECT name FROM pragma_table_info('segment')")) == (version >= 3)
+        assert "log_id" not in query(old, "SELECT name FROM pragma_table_info('record')")
+        assert not {"claim", "tally", "more"} & set(query(old, "SELECT name FROM sqlite_schema"))
         async with SqliteDatabase(old) as database:
             assert await read_all(database.store, "s") == [b"0", b"1"]
 
@@ -513,7 +539,7 @@ class TestOlderFile:
         async with SqliteDatabase(path):
             pass
         monkeypatch.setattr(schema, "SCHEMA_VERSION", version)
-        with pytest.raises(StoreError, match=rf"newer Headrace \(schema 3; this one knows {version}\)"):
+        with pytest.raises(StoreError, match=rf"newer Headrace \(schema 4; this one knows {version}\)"):
             async with SqliteDatabase(path):
                 pass
 
@@ -666,6 +692,125 @@ class TestKeys:
             await database.keys.insert(key("before"))
             await database.keys.change(KeyId("before"), lambda found: msgspec.structs.replace(found, secrets=()))
         assert b"before" * 8 not in contents(path.parent)["headrace.db"]
+
+
+class TestRequestsOnALog:
+    async def test_they_are_found_and_forgotten_by_indexes(self, path: Path) -> None:
+        ran: list[str] = []
+        async with SqliteDatabase(path) as database:
+            reading = database._record_reader._connection
+            assert reading is not None
+            reading.set_trace_callback(ran.append)
+            await database._writer.submit(lambda connection: connection.set_trace_callback(ran.append))
+            await database.records.of_stream(S)
+            await database.records.forget(S)
+            await database.records.add_perceived(S, Perceived(transport="fetch"))
+        plans = [query_plan(path, sql) for sql in ran if " record " in sql]
+        assert len(plans) == 3
+        for plan in plans:
+            assert any("record_stream (stream_id=?)" in step for step in plan)
+        for plan in plans[:2]:
+            assert any("record_log (log_id=?)" in step for step in plan)
+
+
+class TestClaims:
+    async def test_what_was_claimed_is_held_after_a_restart(self, path: Path) -> None:
+        async with SqliteDatabase(path) as database:
+            await database.claims.claim(claim("k"))
+        async with SqliteDatabase(path) as database:
+            assert await database.claims.claim(claim("k", "t")) == claim("k")
+
+    async def test_of_two_processes_one_holds_a_key_and_both_are_told_which(self, path: Path) -> None:
+        async with SqliteDatabase(path) as one, SqliteDatabase(path, exclusive=False) as other:
+            for number in range(20):
+                tries = [at.claims.claim(claim(f"k{number}", name)) for at, name in ((one, "s"), (other, "t"))]
+                first, second = await asyncio.gather(*tries)
+                assert first == second
+
+    async def test_a_claim_that_was_not_kept_is_held_by_nobody(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            fault.error = sqlite3.OperationalError("disk I/O error")
+            with pytest.raises(StoreError, match="disk I/O error"):
+                await database.claims.claim(claim("k"))
+            assert await database.claims.find("ann", "k") is None
+            assert await database.claims.claim(claim("k", "t")) == claim("k", "t")
+            assert query(path, "SELECT entries FROM tally WHERE name = 'claim'") == [1]
+
+    async def test_they_are_bounded(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("headrace.stores.sqlite.claims.MAX_CLAIMS", 2)
+        async with SqliteDatabase(path) as database:
+            claims = database.claims
+            for name, log in (("a", "s"), ("b", "t")):
+                await claims.claim(claim(name, log))
+            with pytest.raises(StoreError, match="holds 2 idempotency keys"):
+                await claims.claim(claim("c", "u"))
+            assert await claims.find("ann", "c") is None
+            assert await claims.claim(claim("a", "u")) == claim("a", "s")
+            assert await claims.claim(claim("a", "u"), instead_of=S) == claim("a", "u")
+            assert await claims.trim(claimed_before=2.0) == 2
+            assert await claims.claim(claim("c", "u")) == claim("c", "u")
+
+    async def test_nothing_costs_more_where_there_are_many(self, path: Path) -> None:
+        costs = []
+        async with SqliteDatabase(path) as database:
+            for count in (100, 3000):
+                await insert_claims(database, count)
+                counter = await counting(database)
+                claims = database.claims
+                await claims.claim(claim(f"new-{count}", "n", at=5.0))
+                await claims.claim(claim(f"{count}-7", "n"))
+                await claims.forget(StreamId("n"))
+                assert await claims.trim(claimed_before=1.0) == 0
+                costs.append(counter.steps)
+        assert costs[1] < 1.5 * costs[0] + 10
+
+
+class TestCache:
+    async def test_nothing_costs_more_where_there_are_many(self, path: Path) -> None:
+        costs = []
+        async with SqliteDatabase(path) as database:
+            cache = database.cache
+            for count in (600, 6000):
+                await asyncio.gather(*[cache.put(entry(f"{count}-{at}", at, log=f"s{at}")) for at in range(count)])
+                counter = await counting(database)
+                await cache.put(entry("new", 1e6, log="n"))
+                await cache.put(entry("new", 1e6, log="m"))
+                await cache.forget(StreamId("m"))
+                without_trim = counter.steps
+                entries, size = await cache.count()
+                assert await cache.trim(stored_before=0.0, max_entries=entries, max_bytes=size - 1) == 1
+                costs.append((without_trim, counter.steps - without_trim))
+        (few, few_trimmed), (many, many_trimmed) = costs
+        assert many < 1.5 * few + 10
+        assert many_trimmed < 1.5 * few_trimmed + 10
+
+    async def test_an_entry_is_put_with_the_log_it_refers_to_or_not_at_all(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            fault.error = sqlite3.OperationalError("disk I/O error")
+            committing, putting = database.store.commit(Batch([opening("s")])), database.cache.put(entry("k"))
+            outcomes = await asyncio.gather(committing, putting, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
+            assert (await database.store.find(S), await database.cache.find("k")) == (None, None)
+            assert await database.cache.count() == (0, 0)
+
+    async def test_what_waits_to_be_put_does_not_count_as_logs_that_wait(self, path: Path, fault: Fault) -> None:
+        async with SqliteDatabase(path, before_commit=fault) as database:
+            stalled = await stall(database.store, fault)
+            putting = database.cache.put(entry("k"))
+            assert database.store.backlog() == 1
+            fault.gate.set()
+            await asyncio.gather(stalled, putting)
+
+
+async def insert_claims(database: SqliteDatabase, count: int) -> None:
+    await asyncio.gather(*[database.claims.claim(claim(f"{count}-{at}", f"s{at}", at=at)) for at in range(1, count)])
+
+
+async def counting(database: SqliteDatabase) -> Counter:
+    """Count what the writer does from now on."""
+    counter = Counter()
+    await database._writer.submit(lambda connection: connection.set_progress_handler(counter, 10))
+    return counter
 
 
 def more(letter: str) -> Callable[[ClientKey], ClientKey]:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.stores.kit import key, opening, record
+from tests.stores.kit import claim, key, opening, record
 from tests.stores.old_versions import write_old
 
 from headrace.errors import SettingsError, StoreError
@@ -15,17 +15,19 @@ from headrace.types.ids import RequestId, StreamId
 
 
 async def test_memory_needs_nothing() -> None:
-    async with open_stores("memory:") as (store, records, keys):
+    async with open_stores("memory:") as (store, records, keys, claims, cache):
         await store.commit(Batch([opening("s")]))
         await records.save([record("r")])
         assert store.is_bounded_by_readers
         assert await store.find(StreamId("s")) is not None
         assert await records.get(RequestId("r")) is not None
         assert await keys.all() == []
+        assert await claims.claim(claim("k")) == claim("k")
+        assert await cache.count() == (0, 0)
 
 
 async def test_four_slashes_are_an_absolute_path(tmp_path: Path) -> None:
-    async with open_stores(f"sqlite:///{tmp_path}/x.db") as (store, _, _):
+    async with open_stores(f"sqlite:///{tmp_path}/x.db") as (store, *_):
         await store.commit(Batch([opening("s")]))
         assert not store.is_bounded_by_readers
     assert (tmp_path / "x.db").exists()

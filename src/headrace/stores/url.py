@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headrace.errors import SettingsError, StoreError
-from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.limits import CACHE_MAX_BYTES, CACHE_MAX_ENTRIES
+from headrace.stores.memory import MemoryCacheIndex, MemoryClaims, MemoryKeys, MemoryRecords, MemoryStore
 from headrace.stores.sqlite import SqliteDatabase, make_ready
-from headrace.stream.store import Keys, Records, Store
+from headrace.stream.store import CacheIndex, Claims, Keys, Records, Store
 
 MEMORY_MAX_BYTES = 256 * 1024 * 1024
 MEMORY_MAX_RECORDS = 10_000
@@ -27,6 +28,8 @@ class Stores(NamedTuple):
     store: Store
     records: Records
     keys: Keys
+    claims: Claims
+    cache: CacheIndex
 
 
 def open_stores(
@@ -35,8 +38,10 @@ def open_stores(
     exclusive: bool = True,
     memory_max_bytes: int = MEMORY_MAX_BYTES,
     memory_max_records: int = MEMORY_MAX_RECORDS,
+    cache_max_entries: int = CACHE_MAX_ENTRIES,
+    cache_max_bytes: int = CACHE_MAX_BYTES,
 ) -> AbstractAsyncContextManager[Stores]:
-    """Return a context manager that opens what ``url`` names and gives its stores of logs, records and keys.
+    """Return a context manager that opens what ``url`` names and gives its stores.
 
     Args:
         url: ``memory:``, or SQLAlchemy's form for a SQLite file: three slashes before a path relative to the working
@@ -44,6 +49,8 @@ def open_stores(
         exclusive: Whether this process serves from the file; False for commands beside a serving process.
         memory_max_bytes: Bound of a ``memory:`` log store, in bytes.
         memory_max_records: Bound of a ``memory:`` record store.
+        cache_max_entries: How many entries the index of the cache keeps; in a file a tenth more, between two trims.
+        cache_max_bytes: How large the logs that they refer to may be together, in bytes; likewise.
 
     A missing folder of a file that is served from is made.
 
@@ -53,8 +60,12 @@ def open_stores(
     """
     path = _path(url)
     if path is None:
-        return _memory(memory_max_bytes, memory_max_records)
-    return _sqlite(path, exclusive=exclusive)
+        cache = MemoryCacheIndex(max_entries=cache_max_entries, max_bytes=cache_max_bytes)
+        return _memory(MemoryStore(max_bytes=memory_max_bytes), MemoryRecords(max_records=memory_max_records), cache)
+    database = SqliteDatabase(
+        path, exclusive=exclusive, cache_max_entries=cache_max_entries, cache_max_bytes=cache_max_bytes
+    )
+    return _sqlite(database, makes_folder_of=path if exclusive else None)
 
 
 def open_keys(url: str) -> AbstractAsyncContextManager[Keys]:
@@ -94,21 +105,17 @@ def _path(url: str) -> Path | None:
 
 
 @asynccontextmanager
-async def _memory(max_bytes: int, max_records: int) -> AsyncGenerator[Stores]:
-    async with (
-        MemoryStore(max_bytes=max_bytes) as store,
-        MemoryRecords(max_records=max_records) as records,
-        MemoryKeys() as keys,
-    ):
-        yield Stores(store, records, keys)
+async def _memory(store: MemoryStore, records: MemoryRecords, cache: MemoryCacheIndex) -> AsyncGenerator[Stores]:
+    async with store, records, MemoryKeys() as keys, MemoryClaims() as claims, cache:
+        yield Stores(store, records, keys, claims, cache)
 
 
 @asynccontextmanager
-async def _sqlite(path: Path, *, exclusive: bool) -> AsyncGenerator[Stores]:
-    if exclusive:
-        _make_folder(path)
-    async with SqliteDatabase(path, exclusive=exclusive) as database:
-        yield Stores(database.store, database.records, database.keys)
+async def _sqlite(database: SqliteDatabase, *, makes_folder_of: Path | None) -> AsyncGenerator[Stores]:
+    if makes_folder_of is not None:
+        _make_folder(makes_folder_of)
+    async with database:
+        yield Stores(database.store, database.records, database.keys, database.claims, database.cache)
 
 
 @asynccontextmanager

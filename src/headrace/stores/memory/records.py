@@ -33,6 +33,8 @@ class MemoryRecords:
     def __init__(self, *, max_records: int, max_usage: int = MAX_USAGE) -> None:
         self._max_records = max_records
         self._records: OrderedDict[RequestId, Record] = OrderedDict()
+        self._own: dict[StreamId, dict[RequestId, None]] = {}
+        """Whose ``stream_id`` is this."""
         self._usage = UsageRows(max_rows=max_usage)
 
     async def __aenter__(self) -> Self:
@@ -44,10 +46,10 @@ class MemoryRecords:
     def save(self, records: Sequence[Record]) -> asyncio.Future[None]:
         """Take the records over; the future is done already."""
         for record in records:
-            self._records[record.id] = self._entered(record)
+            self._put(self._entered(record))
         while len(self._records) > self._max_records:
             ended = (record.id for record in self._records.values() if record.state.is_terminal)
-            del self._records[next(ended, next(iter(self._records)))]
+            self._drop(next(ended, next(iter(self._records))))
         return done()
 
     def settle(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
@@ -73,8 +75,12 @@ class MemoryRecords:
     async def get(self, request_id: RequestId) -> Record | None:
         return self._records.get(request_id)
 
+    async def own(self, stream_id: StreamId) -> Record | None:
+        return min((self._records[id_] for id_ in self._own.get(stream_id, ())), key=_age, default=None)
+
     async def of_stream(self, stream_id: StreamId) -> list[Record]:
-        return sorted((record for record in self._records.values() if record.stream_id == stream_id), key=_age)
+        found = [record for record in self._records.values() if stream_id in {record.stream_id, record.log_id}]
+        return sorted(found, key=_age)
 
     async def newest(
         self, *, owner: str | None, state: State | None = None, limit: int = 20, before: RequestId | None = None
@@ -91,18 +97,17 @@ class MemoryRecords:
         return RecordPage(found[:limit], has_more=len(found) > limit)
 
     async def add_perceived(self, stream_id: StreamId, perceived: Perceived) -> Record | None:
-        found = await self.of_stream(stream_id)
-        if not found:
+        record = await self.own(stream_id)
+        if record is None:
             return None
-        record = found[0]
         if record.state.is_terminal and record.perceived is None:
             self._records[record.id] = msgspec.structs.replace(record, perceived=perceived)
         return record
 
     async def forget(self, stream_id: StreamId) -> bool:
-        doomed = [record.id for record in self._records.values() if record.stream_id == stream_id]
-        for request_id in doomed:
-            del self._records[request_id]
+        doomed = await self.of_stream(stream_id)
+        for record in doomed:
+            self._drop(record.id)
         return bool(doomed)
 
     async def trim(self, *, accepted_before: float) -> int:
@@ -112,8 +117,24 @@ class MemoryRecords:
             if record.accepted_at < accepted_before and record.state.is_terminal
         ]
         for request_id in doomed:
-            del self._records[request_id]
+            self._drop(request_id)
         return len(doomed)
+
+    def _put(self, record: Record) -> None:
+        replaced = self._records.get(record.id)
+        if replaced is not None and replaced.stream_id != record.stream_id:
+            self._forget_own(replaced)
+        self._records[record.id] = record
+        self._own.setdefault(record.stream_id, {})[record.id] = None
+
+    def _drop(self, request_id: RequestId) -> None:
+        self._forget_own(self._records.pop(request_id))
+
+    def _forget_own(self, record: Record) -> None:
+        own = self._own[record.stream_id]
+        del own[record.id]
+        if not own:
+            del self._own[record.stream_id]
 
     def _entered(self, record: Record) -> Record:
         """Enter what a record cost, if it says so, and return it as it is to be kept: with a settlement's bill."""

@@ -1,4 +1,4 @@
-"""Logs, records and keys in one SQLite file (https://sqlite.org/wal.html): one writer thread, group commits, own readers."""
+"""All stores in one SQLite file (https://sqlite.org/wal.html): one writer thread, group commits, own readers."""
 
 from headrace.stores.sqlite.database import SqliteDatabase, make_ready
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from headrace.errors import StoreError
+from headrace.stores.limits import CACHE_MAX_BYTES, CACHE_MAX_ENTRIES
+from headrace.stores.sqlite.cache import SqliteCacheIndex
 from headrace.stores.sqlite.checkpoint import CHECKPOINT_AFTER_BYTES, Checkpointer
+from headrace.stores.sqlite.claims import SqliteClaims
 from headrace.stores.sqlite.keys import SqliteKeys
 from headrace.stores.sqlite.lock import Served, ServingLock
 from headrace.stores.sqlite.logs import LogTables
@@ -43,9 +46,9 @@ def make_ready(path: Path) -> None:
 
 
 class SqliteDatabase:
-    """Logs (``store``), records (``records``) and client keys (``keys``) in one file, written in the same transactions.
+    """Five stores in one file, written in the same transactions: ``store``, ``records``, ``keys``, ``claims``, ``cache``.
 
-    An async context manager; the three are too, and enter the database they belong to. It opens when the first
+    An async context manager; the five are too, and enter the database they belong to. It opens when the first
     of them is entered and closes when the last one is left: what was handed over is committed by then, or failed. It
     can be opened once.
 
@@ -56,6 +59,8 @@ class SqliteDatabase:
         checkpoint_after_bytes: Growth of the write-ahead log between two checkpoints.
         max_backlog_bytes: How much may wait for the writer; a commit beyond it fails at once.
         close_wait_s: How long closing waits for a stalled writer.
+        cache_max_entries: Bound of ``cache`` between two trims; see ``SqliteCacheIndex``.
+        cache_max_bytes: Likewise.
 
     Raises:
         StoreError: On entering: the file cannot be opened, is no Headrace database or a newer one, or (``exclusive``)
@@ -71,6 +76,8 @@ class SqliteDatabase:
         checkpoint_after_bytes: int = CHECKPOINT_AFTER_BYTES,
         max_backlog_bytes: int = MAX_BACKLOG_BYTES,
         close_wait_s: float = CLOSE_WAIT_S,
+        cache_max_entries: int = CACHE_MAX_ENTRIES,
+        cache_max_bytes: int = CACHE_MAX_BYTES,
     ) -> None:
         self._path = Path(path)
         self._exclusive = exclusive
@@ -94,6 +101,16 @@ class SqliteDatabase:
             self._writer, self._record_reader, self._usage_reader, enter=self._enter, leave=self._leave
         )
         self.keys = SqliteKeys(self._writer, self._record_reader, enter=self._enter, leave=self._leave)
+        # A request that waits for one of these reads a log next.
+        self.claims = SqliteClaims(self._writer, self._log_reader, enter=self._enter, leave=self._leave)
+        self.cache = SqliteCacheIndex(
+            self._writer,
+            self._log_reader,
+            max_entries=cache_max_entries,
+            max_bytes=cache_max_bytes,
+            enter=self._enter,
+            leave=self._leave,
+        )
         self._users = 0
         self._changing_users = asyncio.Lock()
         self._closing = AsyncExitStack()

@@ -24,8 +24,13 @@ from headrace.types.record import Perceived, Record
 TRIM_RECORDS = 500
 """How many records, or rows of usage, one transaction drops at most when it trims."""
 
-_OF_STREAM = "SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id"
-_SAVES = RowStatement("INSERT OR REPLACE INTO record VALUES", 8)
+_ON_LOG = "stream_id = ?1 OR log_id = ?1"
+_OF_STREAM = f"SELECT body FROM record WHERE {_ON_LOG} ORDER BY accepted_at, id"  # noqa: S608 (constant)
+_FORGET = f"DELETE FROM record WHERE {_ON_LOG}"  # noqa: S608 (constant)
+_OWN = "SELECT body FROM record WHERE stream_id = ? ORDER BY accepted_at, id LIMIT 1"
+_SAVES = RowStatement(
+    "INSERT OR REPLACE INTO record (id, stream_id, log_id, owner, accepted_at, is_ended, state, model, body) VALUES", 9
+)
 
 _decode = msgspec.json.Decoder(Record).decode
 _encode = msgspec.json.Encoder().encode
@@ -75,6 +80,10 @@ class SqliteRecords(DatabasePart):
         found = await self._select("SELECT body FROM record WHERE id = ?", request_id)
         return found[0] if found else None
 
+    async def own(self, stream_id: StreamId) -> Record | None:
+        found = await self._select(_OWN, stream_id)
+        return found[0] if found else None
+
     async def of_stream(self, stream_id: StreamId) -> list[Record]:
         return await self._select(_OF_STREAM, stream_id)
 
@@ -97,8 +106,7 @@ class SqliteRecords(DatabasePart):
         return await self._writer.submit(partial(_add_perceived, stream_id=stream_id, perceived=perceived))
 
     async def forget(self, stream_id: StreamId) -> bool:
-        sql = "DELETE FROM record WHERE stream_id = ?"
-        return await self._writer.submit(lambda connection: connection.execute(sql, (stream_id,)).rowcount > 0)
+        return await self._writer.submit(lambda connection: connection.execute(_FORGET, (stream_id,)).rowcount > 0)
 
     async def trim(self, *, accepted_before: float) -> int:
         """Drop records in several short transactions, so that commits in between need not wait."""
@@ -127,13 +135,13 @@ def _save(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
 def _replace(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
     values: list[Any] = []
     for record in records:
-        values += (record.id, record.stream_id, record.owner, record.accepted_at)
+        values += (record.id, record.stream_id, record.log_id, record.owner, record.accepted_at)
         values += (record.state.is_terminal, record.state.value, record.model, _encode(record))
     _SAVES.run(connection, values)
 
 
 def _add_perceived(connection: sqlite3.Connection, stream_id: StreamId, perceived: Perceived) -> Record | None:
-    row = connection.execute(_OF_STREAM, (stream_id,)).fetchone()
+    row = connection.execute(_OWN, (stream_id,)).fetchone()
     if row is None:
         return None
     record = _decode(row[0])
