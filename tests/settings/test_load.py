@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import SettingsError
+from headrace.policy.health_settings import HealthSettings
 from headrace.policy.prices import Price
+from headrace.policy.retry import Elsewhere, RetryPolicy
 from headrace.policy.timeouts import Timeouts
 from headrace.settings import (
     BillingSettings,
@@ -23,11 +24,15 @@ from headrace.settings import (
     ServerSettings,
     Settings,
     StoreSettings,
+    TargetSettings,
+    UpstreamSettings,
     load_settings,
 )
+from headrace.settings.items import Item, items
 from headrace.settings.names import MAX_NAMES
 from headrace.types.access import Allowance, Budget
 from headrace.types.bill import BillRule
+from headrace.types.engine import Continuation
 
 HOME = {"HOME": "/home/someone"}
 
@@ -346,10 +351,33 @@ OWNERS = st.dictionaries(
     st.builds(OwnerSettings, budget=st.builds(Budget, day_usd=DOLLARS, month_usd=st.none() | DOLLARS)),
     max_size=2,
 )
+TARGETS = st.builds(
+    TargetSettings,
+    model=st.none() | st.from_regex(r"[A-Za-z0-9./-]{1,20}", fullmatch=True),
+    order=st.integers(0, 1000),
+    weight=st.integers(1, 10**6),
+    tags=st.sampled_from([(), ("tier=gold",), ("tier=gold", "team=a b")]),
+    max_prompt_tokens=st.none() | st.integers(1, 10**6),
+)
+ENGINES = st.dictionaries(
+    st.from_regex(r"[a-z0-9][a-z0-9.-]{0,20}", fullmatch=True).filter(lambda name: name != "default"),
+    st.builds(
+        UpstreamSettings,
+        kind=st.none() | st.sampled_from(["vllm", "llama.cpp"]),
+        upstream=st.just("http://127.0.0.1:9/v1"),
+        upstream_keys=st.sampled_from([(), ("env:A", "file:/b")]),
+        continuation=st.none() | st.sampled_from(Continuation),
+        takes_tools=st.none() | st.booleans(),
+    ),
+    max_size=2,
+)
 MODELS = st.dictionaries(
     st.from_regex(r"[a-z0-9. é]{1,20}", fullmatch=True),
     st.builds(
         ModelSettings,
+        engines=st.dictionaries(st.just("default"), TARGETS),
+        replays=st.booleans(),
+        cache_for_s=st.integers(1, 10**6).map(float),
         price=st.none() | st.builds(Price, input=DOLLARS, output=DOLLARS),
         cancelled=st.none() | st.sampled_from(BillRule),
     ),
@@ -363,6 +391,9 @@ SETTINGS = st.builds(
         max_body_bytes=st.integers(1, 2**40),
         allowed_hosts=st.lists(st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True), max_size=3).map(tuple),
     ),
+    engines=ENGINES,
+    retry=st.builds(RetryPolicy, attempts=st.integers(1, 100)),
+    health=st.builds(HealthSettings, failure_rate=st.floats(0.01, 1)),
     store=st.builds(StoreSettings, url=st.just("memory:"), store_content=st.booleans()),
     owners=OWNERS,
     models=MODELS,
@@ -374,7 +405,7 @@ SETTINGS = st.builds(
 def test_what_settings_say_reads_back_from_every_source(others: Settings, idle_ms: int) -> None:
     wanted = msgspec.structs.replace(others, timeouts=Timeouts(idle_s=idle_ms / 1000))
     tree = msgspec.to_builtins(wanted)
-    environ = {f"HEADRACE_{'__'.join(path)}".upper(): value for path, value in _texts(tree, ())}
+    environ = {f"HEADRACE_{'__'.join(item.path)}".upper(): _text(item) for item in items(wanted)}
     assert load_settings(environ={}, overrides=_without_none(tree)) == wanted
     assert load_settings(environ=environ) == wanted
     assert load_settings(environ=environ | {"HEADRACE_TIMEOUTS__IDLE": f"{idle_ms}ms"}) == wanted
@@ -388,20 +419,103 @@ def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _texts(tree: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _texts(value, (*path, key))
-        else:
-            yield (*path, key), _text(value)
+def _text(item: Item) -> str:
+    if isinstance(item.value, tuple):
+        return ",".join(item.value)
+    if item.value is None:
+        return item.nothing
+    return str(item.value).lower() if isinstance(item.value, bool) else str(item.value)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return ",".join(value)
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+ROUTES = """
+[engine]
+kind = "vllm"
+upstream = "http://127.0.0.1:8000/v1"
+[engines.claude]
+kind = "anthropic"
+upstream = "https://api.anthropic.com/v1"
+upstream_keys = ["env:ANTHROPIC_API_KEY"]
+continuation = "assistant"
+context_tokens = 200_000
+[models.chat]
+replays = true
+cache = "shared"
+cache_for = "90m"
+[models.chat.engines]
+default = { weight = 3 }
+claude = { model = "claude-sonnet-4-5", order = 2, tags = ["tier=gold"], owners = ["search"] }
+[retry]
+attempts = 3
+rate_limited = { same = 0 }
+[health]
+failure_rate = 0.25
+"""
+
+
+def test_engines_and_routes_of_a_file(tmp_path: Path) -> None:
+    settings = load(ROUTES, tmp_path=tmp_path)
+    claude = UpstreamSettings(
+        kind="anthropic",
+        upstream="https://api.anthropic.com/v1",
+        upstream_keys=("env:ANTHROPIC_API_KEY",),
+        continuation=Continuation.ASSISTANT,
+        context_tokens=200_000,
+    )
+    assert settings.all_engines == {
+        "default": EngineSettings(kind="vllm", upstream="http://127.0.0.1:8000/v1"),
+        "claude": claude,
+    }
+    assert settings.models["chat"] == ModelSettings(
+        replays=True,
+        cache="shared",
+        cache_for_s=5400,
+        engines={
+            "default": TargetSettings(weight=3),
+            "claude": TargetSettings(model="claude-sonnet-4-5", order=2, tags=("tier=gold",), owners=("search",)),
+        },
+    )
+    assert (settings.retry.attempts, settings.retry.rate_limited.same) == (3, 0)
+    assert settings.retry.rate_limited.elsewhere is Elsewhere.YES
+    assert settings.health.failure_rate == 0.25
+
+
+def test_the_environment_reaches_sections_under_names_in_sections_under_names(tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text(ROUTES)
+    environ = {
+        "HEADRACE_ENGINES__CLAUDE__UPSTREAM": "https://proxy.example/v1",
+        "HEADRACE_ENGINES__CLAUDE__UPSTREAM_KEYS": "env:A, file:/b",
+        "HEADRACE_MODELS__CHAT__ENGINES__CLAUDE__WEIGHT": "3",
+        "HEADRACE_MODELS__CHAT__ENGINES__CLAUDE__TAGS": "tier=gold, team=a",
+        "HEADRACE_MODELS__CHAT__ENGINES__CLAUDE__MODEL": "none",
+        "HEADRACE_RETRY__CONTEXT_TOO_LONG__ELSEWHERE": "no",
+        # Names in the environment are lower case, as those of owners and models are.
+        "HEADRACE_ENGINES__GPU-1.B__UPSTREAM": "http://gpu/v1",
+        "HEADRACE_MODELS__O1__ENGINES__GPU-1.B__ORDER": "0",
+    }
+    settings = load_settings(environ=HOME | environ, file=tmp_path / "headrace.toml")
+    claude = settings.engines["claude"]
+    assert (claude.kind, claude.upstream) == ("anthropic", "https://proxy.example/v1")
+    assert claude.upstream_keys == ("env:A", "file:/b")
+    target = settings.models["chat"].engines["claude"]
+    assert target == TargetSettings(weight=3, order=2, tags=("tier=gold", "team=a"), owners=("search",))
+    assert target.model_of("chat") == "chat"
+    assert settings.models["chat"].engines["default"] == TargetSettings(weight=3)
+    assert settings.retry.context_too_long.elsewhere is Elsewhere.NO
+    assert settings.engines["gpu-1.b"].actual_kind == "openai"
+    assert settings.models["o1"].engines == {"gpu-1.b": TargetSettings(order=0)}
+
+
+def test_a_name_in_the_environment_is_not_one_in_capitals_of_the_file(tmp_path: Path) -> None:
+    toml = "[engines.Big]\nupstream = 'http://a/v1'\n[models.m.engines.Big]\n"
+    with pytest.raises(SettingsError, match=r"^models\.m\.engines\.big: no engine is called so; known: default, Big;"):
+        load(toml, tmp_path=tmp_path, HEADRACE_MODELS__M__ENGINES__BIG__WEIGHT="2")
+
+
+def test_an_engine_that_does_not_continue_is_not_one_that_does_as_its_kind(tmp_path: Path) -> None:
+    toml = "engine.continuation = 'none'"
+    assert load(toml, tmp_path=tmp_path).engine.continuation is Continuation.NONE
+    for value, expected in [("default", None), ("none", Continuation.NONE), ("prefix", Continuation.PREFIX)]:
+        assert load(toml, tmp_path=tmp_path, HEADRACE_ENGINE__CONTINUATION=value).engine.continuation is expected
 
 
 def test_the_key_of_a_user_of_the_relay_is_no_setting() -> None:

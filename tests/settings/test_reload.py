@@ -7,7 +7,9 @@ import pytest
 
 from headrace.errors import SettingsError
 from headrace.settings import OwnerSettings, Settings, load_settings
-from headrace.settings.reload import MAX_SHOWN, RESTART, Change, adopted, changes
+from headrace.settings.names import MAX_NAMES
+from headrace.settings.reader import merge
+from headrace.settings.reload import MAX_SHOWN, RESTART, RESTART_NAMES, Change, adopted, changes
 from headrace.settings.shape import ANY_NAME, paths, shape_of
 from headrace.types.access import Allowance
 
@@ -22,6 +24,9 @@ OTHER_VALUES: dict[str, Any] = {
     "engine.upstream": "http://127.0.0.1:9/v1",
     "engine.model": "other",
     "engine.on_malformed_chunk": "end",
+    "engine.kind": "embedded",
+    "engines.NAME.kind": "vllm",
+    "engines.NAME.upstream": "http://127.0.0.1:8/v1",
     "store.url": "sqlite:///other.db",
 }
 """Of keys that need a restart and are no numbers."""
@@ -33,7 +38,7 @@ def loaded(**sections: Any) -> Settings:
 
 def test_the_table_names_only_keys_that_exist() -> None:
     assert RESTART <= KEYS
-    assert not any(ANY_NAME in key.split(".") for key in RESTART), "sections under names always apply at once"
+    assert {key.split(".")[0] for key in RESTART if ANY_NAME in key.split(".")} == RESTART_NAMES
 
 
 def test_the_same_settings_change_nothing() -> None:
@@ -53,13 +58,13 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted(RESTART))
 def test_what_needs_a_restart_stays_as_it_was(path: str) -> None:
-    old = loaded()
+    engines = {"NAME": {"upstream": "http://127.0.0.1:9/v1"}}
+    old = loaded(engines=engines)
     pair = {"server.tls_cert": "server.tls_key", "server.tls_key": "server.tls_cert"}
     names = [path, pair[path]] if path in pair else [path]
-    overrides: dict[str, Any] = {"log": {"level": "debug"}}
+    overrides: dict[str, Any] = {"engines": engines, "log": {"level": "debug"}}
     for name in names:
-        section, values = next(iter(nested(name, OTHER_VALUES.get(name, 7)).items()))
-        overrides.setdefault(section, {}).update(values)
+        overrides = merge(overrides, nested(name, OTHER_VALUES.get(name, 7)))
     new = loaded(**overrides)
     assert {(change.path, change.applies) for change in changes(old, new)} == {
         *((name, "restart") for name in names),
@@ -100,6 +105,118 @@ def test_what_applies_now_is_taken_over_whole() -> None:
         ("owners.new.limits.tokens_per_minute", '"none"', "5"),
     ]
     assert {change.applies for change in changes(old, new)} == {"now"}
+
+
+def chat_by(*engines: str) -> dict[str, Any]:
+    return {"chat": {"engines": {engine: {} for engine in engines}}}
+
+
+def test_what_an_engine_can_do_and_how_it_is_used_apply_now() -> None:
+    old = loaded(
+        engines={"a": {"upstream": "http://a/v1"}, "b": {"upstream": "http://b/v1"}}, models=chat_by("default", "a")
+    )
+    new = loaded(
+        engine={"context_tokens": 8192},
+        engines={
+            "a": {
+                "upstream": "http://a/v1",
+                "upstream_keys": ["env:A"],
+                "upstream_key_env": "B",
+                "provider": "openai",
+                "continuous_usage": True,
+                "continuation": "none",
+                "context_tokens": 1,
+                "max_choices": 1,
+                "takes_tools": False,
+                "takes_images": False,
+                "takes_schemas": False,
+                "takes_logprobs": False,
+                "limits": {"concurrent_streams": 1},
+            },
+            "b": {"upstream": "http://b/v1"},
+        },
+        models={"chat": {"engines": {"a": {"weight": 2, "tags": ["tier=gold"]}, "b": {"order": 2}}, "cache": "owner"}},
+        retry={"attempts": 2, "silent": {"elsewhere": "no"}},
+        health={"failure_rate": 0.1},
+        cache={"max_entries": 5},
+    )
+    found = changes(old, new)
+    assert {change.applies for change in found} == {"now"}
+    assert len([change for change in found if change.path.startswith("engines.a.")]) == 12
+    assert adopted(old, new) == new
+
+
+def test_a_new_engine_waits_for_the_restart() -> None:
+    old = loaded(engines={"a": {"upstream": "http://a/v1"}}, models=chat_by("a"))
+    new = loaded(
+        engines={
+            "a": {"upstream": "http://a/v1"},
+            "b": {"upstream": "http://b/v1", "limits": {"concurrent_streams": 1}},
+        },
+        models=chat_by("default"),
+    )
+    assert {(change.path, change.applies) for change in changes(old, new) if change.path.startswith("engines.b.")} >= {
+        ("engines.b.upstream", "restart"),
+        ("engines.b.limits.concurrent_streams", "restart"),
+    }
+    going_on = adopted(old, new)
+    assert (going_on.engines, going_on.models) == (old.engines, new.models)
+
+
+@pytest.mark.parametrize("targets", [{"b": {}}, {"a": {}, "x": {"engine": "b", "order": 2}}])
+def test_a_model_cannot_be_served_by_an_engine_that_waits_for_the_restart(targets: dict[str, Any]) -> None:
+    old = loaded(engines={"a": {"upstream": "http://a/v1"}}, models=chat_by("a"))
+    new = loaded(
+        engines={name: {"upstream": f"http://{name}/v1"} for name in ("a", "b")}, models={"chat": {"engines": targets}}
+    )
+    with pytest.raises(SettingsError) as caught:
+        adopted(old, new)
+    assert str(caught.value) == (
+        f"models.chat.engines.{list(targets)[-1]}: the engine b does not run yet; engines start with the relay, so restart"
+        " it. Running: default, a"
+    )
+
+
+def test_an_engine_that_is_gone_stays_as_it_was_until_the_restart() -> None:
+    engines = {name: {"upstream": f"http://{name}/v1", "limits": {"concurrent_streams": 2}} for name in ("a", "b")}
+    old = loaded(engines=engines, models=chat_by("a", "b"))
+    new = loaded(engines={"b": engines["b"]}, models=chat_by("b"))
+    assert {change.applies for change in changes(old, new) if change.path.startswith("engines.a.")} == {"restart"}
+    going_on = adopted(old, new)
+    assert going_on.engines == old.engines
+    assert going_on.models == new.models
+    # Nor does the next reload forget it.
+    assert adopted(going_on, loaded(engines=engines, models=chat_by("a"))).engines == old.engines
+
+
+def test_an_engine_that_moves_keeps_its_address_and_takes_over_the_rest() -> None:
+    old = loaded(engines={"a.b": {"upstream": "http://a/v1"}})
+    new = loaded(engines={"a.b": {"upstream": "http://b/v1", "kind": "vllm", "upstream_keys": ["env:A"]}})
+    assert [(change.path, change.applies) for change in changes(old, new)] == [
+        ('engines."a.b".kind', "restart"),
+        ('engines."a.b".upstream', "restart"),
+        ('engines."a.b".upstream_keys', "now"),
+    ]
+    assert adopted(old, new) == loaded(engines={"a.b": {"upstream": "http://a/v1", "upstream_keys": ["env:A"]}})
+
+
+def test_changes_of_continuation_tell_none_from_the_default() -> None:
+    old, new = loaded(), loaded(engine={"continuation": "none"})
+    assert changes(old, new) == [Change("engine.continuation", '"default"', '"none"', "now")]
+
+
+def test_changes_of_engines_hold_no_password() -> None:
+    old = loaded()
+    new = loaded(engines={"a": {"upstream": "https://ada:secret@host/v1?api_key=secret"}})
+    (upstream,) = (change for change in changes(old, new) if change.path == "engines.a.upstream")
+    assert upstream == Change("engines.a.upstream", '"none"', '"https://***@host/v1?api_key=***"', "restart")
+    assert "secret" not in str(changes(old, new) + changes(new, old))
+
+
+def test_one_change_among_many_names_is_found() -> None:
+    many: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(MAX_NAMES)}
+    old, new = loaded(models=many), loaded(models={**many, "m5": {"shares": True}})
+    assert changes(old, new) == [Change("models.m5.shares", "false", "true", "now")]
 
 
 def test_changes_are_short_and_hold_no_password() -> None:

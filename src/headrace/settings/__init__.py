@@ -1,9 +1,17 @@
 """All settings as one frozen tree, read at start from a file, the environment and the command line; see ``reload``."""
 
+from headrace.settings.engines import (
+    DEFAULT_ENGINE,
+    CapabilitySettings,
+    EngineKind,
+    EngineSettings,
+    TargetSettings,
+    UpstreamSettings,
+)
 from headrace.settings.load import load_settings
 from headrace.settings.tree import (
     BillingSettings,
-    EngineSettings,
+    CacheSettings,
     KeysSettings,
     LogSettings,
     ModelSettings,
@@ -15,7 +23,11 @@ from headrace.settings.tree import (
 )
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "BillingSettings",
+    "CacheSettings",
+    "CapabilitySettings",
+    "EngineKind",
     "EngineSettings",
     "KeysSettings",
     "LogSettings",
@@ -25,5 +37,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "StreamSettings",
+    "TargetSettings",
+    "UpstreamSettings",
     "load_settings",
 ]

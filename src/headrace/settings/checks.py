@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 from headrace.errors import SettingsError
 from headrace.policy.loopback import is_loopback
+from headrace.settings.engine_checks import ENGINE_RULES
 from headrace.settings.names import MAX_NAMES
 from headrace.settings.tree import Settings
 
 # RFC 6454 6.1 and 7: an origin as browsers send it, so without a path and in lower case. "null" stands for too many.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # RFC 9110 5.1: a field name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
@@ -75,23 +75,6 @@ def _tls_files(settings: Settings) -> Iterator[str]:
         yield f"server.{missing}: must be set, since server.{given} is"
 
 
-def _key_variable(settings: Settings) -> Iterator[str]:
-    if _ENVIRONMENT_NAME.fullmatch(settings.engine.upstream_key_env) is None:
-        yield "engine.upstream_key_env: expected the name of an environment variable, not a key"
-
-
-def _key_references(settings: Settings) -> Iterator[str]:
-    for reference in settings.engine.upstream_keys:
-        kind, _, place = reference.partition(":")
-        is_variable = kind == "env" and _ENVIRONMENT_NAME.fullmatch(place) is not None
-        is_file = kind == "file" and place.startswith("/") and place.isprintable()
-        if not (is_variable or is_file):
-            # It may be a key, so it is not repeated.
-            yield 'engine.upstream_keys: expected "env:NAME" or "file:/absolute/path" for each, not a key'
-        elif settings.engine.upstream_keys.count(reference) > 1:
-            yield f"engine.upstream_keys: {reference} is listed twice"
-
-
 def _how_many_names(settings: Settings) -> Iterator[str]:
     for section, names in (("owners", settings.owners), ("models", settings.models)):
         if len(names) > MAX_NAMES:
@@ -106,12 +89,20 @@ def _forwarded_headers(settings: Settings) -> Iterator[str]:
             yield f"engine.forward_headers: {name} carries credentials of clients, which are never passed on"
 
 
+def _longest_and_shortest(settings: Settings) -> Iterator[str]:
+    retry, health = settings.retry, settings.health
+    if retry.backoff_max_s < retry.backoff_s:
+        yield f"retry.backoff_max: must not be below retry.backoff ({retry.backoff_s:g} s)"
+    if health.rest_max_s < health.rest_s:
+        yield f"health.rest_max: must not be below health.rest ({health.rest_s:g} s)"
+
+
 _RULES: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _allowed_hosts,
     _cors_origins,
     _tls_files,
-    _key_variable,
-    _key_references,
     _how_many_names,
     _forwarded_headers,
+    _longest_and_shortest,
+    *ENGINE_RULES,
 )

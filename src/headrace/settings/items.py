@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.settings.shape import KeyPath, Leaf, Named, Table, shape_of
+from headrace.settings.shape import NOTHING, KeyPath, Leaf, Named, Table, shape_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Item:
     value: Any
     unit: str | None
     """``seconds``, ``bytes`` or ``dollars``."""
+    nothing: str = NOTHING
+    """What None is written as."""
 
 
 def items(settings: msgspec.Struct) -> Iterator[Item]:
@@ -37,8 +39,8 @@ def _items(table: Table, values: Any, path: KeyPath, fields: KeyPath) -> Iterato
     for key, part, value in sorted(parts, key=lambda entry: not _is_one_item(entry[1].shape, entry[2])):
         here, place = (*path, key), (*fields, part.field)
         match part.shape:
-            case Leaf(unit=unit):
-                yield Item(here, place, value, unit)
+            case Leaf() as leaf:
+                yield Item(here, place, value, leaf.unit, leaf.nothing)
             case Table() if value is None:
                 yield Item(here, place, None, None)
             case Table() as inner:

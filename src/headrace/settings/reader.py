@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from headrace.errors import SettingsError
 from headrace.settings.names import NAME_CHECKS
-from headrace.settings.shape import KeyPath, Leaf, Named, Table, shape_of
+from headrace.settings.shape import NOTHING, KeyPath, Leaf, Named, Table, shape_of
 from headrace.settings.sources import Source
 from headrace.settings.toml import toml_path
 from headrace.settings.units import parse_bytes, parse_dollars, parse_seconds
@@ -63,8 +63,7 @@ def _part(value: object, shape: Leaf | Table | Named, path: KeyPath, source: Sou
         case Leaf():
             return _leaf(value, shape, path, source)
         case Table():
-            # "none" undoes what stands in a lower source.
-            return None if shape.is_optional and value == "none" else _table(value, shape, path, source)
+            return None if shape.is_optional and value == NOTHING else _table(value, shape, path, source)
         case Named():
             return _named(value, shape, path, source)
 
@@ -88,8 +87,7 @@ def _mapping(values: object, path: KeyPath, source: Source) -> Mapping[str, obje
 
 def _leaf(value: object, leaf: Leaf, path: KeyPath, source: Source) -> object:
     """Return one value as the type it must be of."""
-    if value == "none" and leaf.is_optional:
-        # TOML and environments cannot say null, but must be able to undo what stands in a lower source.
+    if leaf.is_optional and value == leaf.nothing:
         return None
     try:
         if leaf.unit is not None:

@@ -16,6 +16,12 @@ from msgspec import inspect
 KeyPath: TypeAlias = tuple[str, ...]
 """Keys from the root down; names that the user chose among them."""
 
+NOTHING = "none"
+"""What None is written as: TOML and environments cannot say null, but must be able to undo what stands in a lower source."""
+
+DEFAULT = "default"
+"""The same where ``none`` is a value of its own."""
+
 ANY_NAME = "NAME"
 """Stands for every name that the user may choose, in paths of the tree itself."""
 
@@ -35,6 +41,12 @@ class Leaf:
     @property
     def is_optional(self) -> bool:
         return any(isinstance(option, inspect.NoneType) for option in self.options)
+
+    @property
+    def nothing(self) -> str:
+        """What None is written as."""
+        enums = (option.cls for option in self.options if isinstance(option, inspect.EnumType))
+        return DEFAULT if any(member.value == NOTHING for enum in enums for member in enum) else NOTHING
 
 
 @dataclass(frozen=True)

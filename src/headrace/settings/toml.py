@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from headrace.settings.shape import NOTHING
 from headrace.settings.units import parse_bytes, parse_seconds
 
 MAX_NAME_CHARACTERS = 300
@@ -27,15 +28,16 @@ def toml_path(path: Iterable[str]) -> str:
     return ".".join(key if _BARE_KEY.fullmatch(key) else _text(key) for key in keys)
 
 
-def toml_value(value: Any, unit: str | None) -> str:
-    """Return the value of a setting; None is ``"none"``, since TOML has no null.
+def toml_value(value: Any, unit: str | None, nothing: str = NOTHING) -> str:
+    """Return the value of a setting.
 
     Args:
         value: As it stands in the tree.
         unit: ``seconds``, ``bytes``, ``dollars`` or None.
+        nothing: What None is written as, since TOML has no null.
     """
     if value is None:
-        return '"none"'
+        return _text(nothing)
     if unit == "seconds":
         return _duration(value)
     if unit == "bytes":

@@ -11,22 +11,36 @@ from typing import Annotated, Literal
 import msgspec
 
 from headrace.delivery.options import MAX_COALESCE_TOKENS
+from headrace.policy.health_settings import HealthSettings
 from headrace.policy.limits import Limits
 from headrace.policy.prices import Price
+from headrace.policy.retry import RetryPolicy
 from headrace.policy.timeouts import Timeouts
-from headrace.policy.units import Bytes, Count, PositiveSeconds, Seconds, without_seconds
-from headrace.settings.names import ModelName, OwnerName
+from headrace.policy.units import Bytes, Count, PositiveSeconds, Seconds
+from headrace.settings.engines import DEFAULT_ENGINE, EngineSettings, TargetSettings, UpstreamSettings
+from headrace.settings.names import EngineName, ModelName, OwnerName, TargetName
+from headrace.settings.section import NonEmpty, Section
 from headrace.types.access import Allowance, Budget
 from headrace.types.bill import BillRule
 
-NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+__all__ = [
+    "BillingSettings",
+    "CacheSettings",
+    "EngineSettings",
+    "KeysSettings",
+    "LogSettings",
+    "ModelSettings",
+    "OwnerSettings",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "StreamSettings",
+    "TargetSettings",
+    "UpstreamSettings",
+]
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=without_seconds):
-    """What all sections have in common."""
-
-
-class ServerSettings(_Section, frozen=True, kw_only=True):
+class ServerSettings(Section, frozen=True, kw_only=True):
     """Where the relay listens, whom it answers, and what it takes from one connection."""
 
     host: NonEmpty = "127.0.0.1"
@@ -57,55 +71,39 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
     """PEM file of the certificate's private key, without a password."""
 
 
-class EngineSettings(_Section, frozen=True, kw_only=True):
-    """Who generates the tokens."""
-
-    upstream: NonEmpty | None = None
-    """Base URL of an OpenAI-compatible engine, up to what stands before ``/chat/completions``; None runs the embedded
-    engine."""
-    upstream_key_env: NonEmpty = "LLM_API_KEY"
-    """Name of the environment variable that holds the upstream's API key. Unset or empty sends no key."""
-    upstream_keys: tuple[str, ...] = ()
-    """Where the upstream's API keys are, when there are several: ``env:NAME`` or ``file:/absolute/path`` each; white
-    space around a key is cut off. Requests are spread over them. None: the one of ``upstream_key_env``."""
-    provider: NonEmpty | None = None
-    """Vendor whose price list applies, as genai-prices calls it (``openai``); None: told by the upstream's URL."""
-    continuous_usage: bool = False
-    """Ask for usage with every chunk (vLLM's ``stream_options.continuous_usage_stats``), so that answers which are cut
-    off are billed as counted by the engine."""
-    model: NonEmpty | None = None
-    """The one model served; None serves what the engine lists."""
-    max_event_bytes: Bytes = 8 * 1024 * 1024
-    """One event of the engine's answer; a larger one ends the stream as ``event_too_large``."""
-    on_malformed_chunk: Literal["skip", "end"] = "skip"
-    """What a chunk does that is no JSON object: it is skipped and counted, or it ends the stream."""
-    forward_headers: tuple[str, ...] = ("traceparent", "tracestate")
-    """Client headers that the engine gets (the default is W3C Trace Context). Credentials cannot be among them."""
-    slots: Count = 4
-    """Requests that the embedded engine works on at once."""
-    queue: Annotated[int, msgspec.Meta(ge=0)] = 64
-    """Requests that wait for a slot of the embedded engine; more are answered with 429."""
-    limits: Allowance = Allowance()
-    """Of the engine as a whole, whoever asks."""
-
-
-class KeysSettings(_Section, frozen=True, kw_only=True):
+class KeysSettings(Section, frozen=True, kw_only=True):
     """What client keys may do that say nothing of their own, field by field."""
 
     limits: Allowance = Allowance()
     budget: Budget = Budget()
 
 
-class OwnerSettings(_Section, frozen=True, kw_only=True):
+class OwnerSettings(Section, frozen=True, kw_only=True):
     """What all keys of one owner may do together."""
 
     limits: Allowance = Allowance()
     budget: Budget = Budget()
 
 
-class ModelSettings(_Section, frozen=True, kw_only=True):
-    """One model: how much of it all may use together, what it costs, and what is charged when it is cut off."""
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """One model: who serves it, what may be done with its answers, how much of it all may use together, and its price."""
 
+    engines: dict[TargetName, TargetSettings] = {}
+    """Who serves it, under names of your choice; none: the engine of ``engine``."""
+    continues: bool = True
+    """Go on with an answer that breaks off, where an engine takes the beginning of one."""
+    replays: bool = False
+    """Where none does: ask again, and go on if the new answer is the same as far as the old one was delivered."""
+    shares: bool = False
+    """Identical requests of one owner at the same time, without chance in them, are one generation."""
+    cache: Literal["off", "owner", "shared"] = "off"
+    """Give whole answers again: to the owner who asked first, or to everybody who asks the same."""
+    cache_for_s: PositiveSeconds = 3600.0
+    """How old such an answer may be."""
+    cache_pace: Literal["at_once", "natural"] = "at_once"
+    """How it comes: all at once, or as fast as it came the first time."""
+    caches_sampled: bool = False
+    """Also answers that chance had a part in: to requests with a temperature above 0 and no seed."""
     cancelled: BillRule | None = None
     """``billing.cancelled`` of this model; None: as there."""
     truncated: BillRule | None = None
@@ -115,7 +113,7 @@ class ModelSettings(_Section, frozen=True, kw_only=True):
     """None: as the vendor's price list says."""
 
 
-class BillingSettings(_Section, frozen=True, kw_only=True):
+class BillingSettings(Section, frozen=True, kw_only=True):
     """What is charged for answers that were cut off."""
 
     cancelled: BillRule = BillRule.GENERATED
@@ -126,7 +124,16 @@ class BillingSettings(_Section, frozen=True, kw_only=True):
     """How long a stopped engine is read for its usage where the rule is ``vendor``."""
 
 
-class StreamSettings(_Section, frozen=True, kw_only=True):
+class CacheSettings(Section, frozen=True, kw_only=True):
+    """How many whole answers are kept to be given again, of all models together."""
+
+    max_entries: Count = 10_000
+    """Answers; the oldest go first."""
+    max_bytes: Bytes = 256 * 1024 * 1024
+    """Their text, which counts towards ``store.max_bytes`` too."""
+
+
+class StreamSettings(Section, frozen=True, kw_only=True):
     """How streams flow."""
 
     flush_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
@@ -141,7 +148,7 @@ class StreamSettings(_Section, frozen=True, kw_only=True):
     """How long an EventSource waits before it reconnects, in milliseconds."""
 
 
-class StoreSettings(_Section, frozen=True, kw_only=True):
+class StoreSettings(Section, frozen=True, kw_only=True):
     """Where streams are kept, and for how long."""
 
     url: NonEmpty
@@ -156,17 +163,22 @@ class StoreSettings(_Section, frozen=True, kw_only=True):
     """False keeps no text after the end of a stream."""
 
 
-class LogSettings(_Section, frozen=True, kw_only=True):
+class LogSettings(Section, frozen=True, kw_only=True):
     """The process's own log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Settings(_Section, frozen=True, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True):
     """Everything that can be set."""
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    engines: dict[EngineName, UpstreamSettings] = {}
+    """More engines, by names of your choice."""
+    retry: RetryPolicy = RetryPolicy()
+    health: HealthSettings = HealthSettings()
+    cache: CacheSettings = CacheSettings()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     keys: KeysSettings = KeysSettings()
@@ -178,3 +190,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     stream: StreamSettings = StreamSettings()
     store: StoreSettings
     log: LogSettings = LogSettings()
+
+    @property
+    def all_engines(self) -> dict[str, UpstreamSettings]:
+        """Every engine by the name that targets use, the one of ``engine`` first."""
+        return {DEFAULT_ENGINE: self.engine, **self.engines}

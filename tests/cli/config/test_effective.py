@@ -47,6 +47,19 @@ def test_sections_under_names_have_their_sources(tmp_path: Path) -> None:
     assert found["engine.upstream_keys"] == (("env:A", "file:/run//b@c"), "environment", False)
 
 
+def test_sections_under_names_in_sections_under_names_have_their_sources(tmp_path: Path) -> None:
+    file = tmp_path / "headrace.toml"
+    file.write_text(
+        "[engines.claude]\nupstream = 'https://a/v1'\n[models.'gpt-4.1'.engines]\nclaude = { weight = 2 }\n[models.m]\n"
+    )
+    found = values({"HEADRACE_MODELS__M__ENGINES__CLAUDE__TAGS": "tier=gold"}, file)
+    assert found["engines.claude.upstream"] == ("https://a/v1", "file", False)
+    assert found["engines.claude.continuation"] == (None, "default", False)
+    assert found['models."gpt-4.1".engines.claude.weight'] == (2, "file", False)
+    assert found['models."gpt-4.1".engines.claude.order'] == (1, "default", False)
+    assert found["models.m.engines.claude.tags"] == (("tier=gold",), "environment", False)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -60,6 +73,9 @@ def test_sections_under_names_have_their_sources(tmp_path: Path) -> None:
 )
 def test_secrets_in_urls_are_hidden(url: str, shown: str) -> None:
     assert values({"HEADRACE_ENGINE__UPSTREAM": url})["engine.upstream"] == (shown, "environment", True)
+    found = values({"HEADRACE_ENGINES__A.B__UPSTREAM": url})
+    assert found['engines."a.b".upstream'] == (shown, "environment", True)
+    assert "secret" not in str(found)
 
 
 def test_a_path_with_an_at_sign_holds_no_secret() -> None:

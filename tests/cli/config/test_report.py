@@ -30,6 +30,18 @@ def test_check_says_what_would_be_served(
     ]
 
 
+def test_check_lists_all_engines(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "headrace.toml").write_text(
+        "[engines.claude]\nkind = 'anthropic'\nupstream = 'https://api.anthropic.com/v1'\n[engines.'a.b']\nkind = 'embedded'\n"
+    )
+    assert run("config", "check", "--config", str(tmp_path / "headrace.toml")) == 0
+    assert capsys.readouterr().out.splitlines()[2:5] == [
+        "  engine      default  the embedded engine (smollm2)",
+        "              claude   https://api.anthropic.com/v1 (anthropic)",
+        "              a.b      the embedded engine (smollm2)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -38,6 +50,15 @@ def test_check_says_what_would_be_served(
         ("[store]\nurl = 'redis://user:secret@host'", "store: 'redis://***@host' is not a store URL"),
         ("[engine]\nupstream = 'localhost:9100'", "engine.upstream: base_url: must begin with http"),
         ("[engine]\nmodel = 'gpt-4o'", "engine.model: the embedded engine has"),
+        ("[engines.a]\nupstream = 'localhost:9100'", "engines.a.upstream: base_url: must begin with http"),
+        (
+            "[engines.'a.b']\nkind = 'anthropic'\nupstream = 'https://x:secret@a/v1'",
+            'engines."a.b".upstream: base_url: must not',
+        ),
+        ("[engines.a]\nkind = 'vllm'", "engines.a.upstream: must be set"),
+        ("[engines.a]\nupstream = 'http://a'\nupstream_keys = ['sk-secret']", "engines.a.upstream_keys: expected"),
+        ("[models.m.engines.a]", "models.m.engines.a: no engine is called so; known: default"),
+        ("[retry.silent]\nelsewhere = 'maybe'", "retry.silent.elsewhere: expected one of no, yes, larger"),
         ("[server", "headrace.toml: is not TOML"),
         ("[engine]\nupstream_keys = ['sk-secret']", "engine.upstream_keys: expected"),
         ("[owners.search.budget]\nday_usd = -1", "owners.search.budget.day_usd: expected US dollars"),

@@ -32,6 +32,7 @@ def test_values_read_well() -> None:
             setting("j", 'a"\\\x7f'),
             setting("l", Decimal("0.50"), "dollars"),
             setting("m", BillRule.VENDOR),
+            setting("n", None, nothing="default"),
             setting("k", "***", source="environment", is_hidden=True),
         ]
     )
@@ -49,6 +50,7 @@ def test_values_read_well() -> None:
         'j = "a\\"\\\\\\u007f"\n'
         "l = 0.50\n"
         'm = "vendor"\n'
+        'n = "default"\n'
         '# k = "***"  # hidden; from the environment\n'
     )
 
@@ -66,6 +68,8 @@ ENVIRONS = st.fixed_dictionaries(
         "HEADRACE_STORE__URL": st.just("memory:"),
         'HEADRACE_MODELS__A "B" É__PRICE__INPUT': texts(DOLLARS),
         'HEADRACE_MODELS__A "B" É__PRICE__OUTPUT': texts(DOLLARS),
+        "HEADRACE_ENGINES__A.B__UPSTREAM": st.just("http://127.0.0.1:9/v1"),
+        "HEADRACE_MODELS__M__ENGINES__X.Y__ENGINE": st.just("a.b"),
     },
     optional={
         "HEADRACE_TIMEOUTS__IDLE": texts(SECONDS),
@@ -76,6 +80,13 @@ ENVIRONS = st.fixed_dictionaries(
         "HEADRACE_SERVER__INSECURE": st.sampled_from(["true", "false"]),
         "HEADRACE_LIMITS__MAX_QUEUED": texts(st.integers(0, 10)),
         "HEADRACE_ENGINE__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
+        "HEADRACE_ENGINE__CONTINUATION": st.sampled_from(["default", "none", "assistant"]),
+        "HEADRACE_ENGINES__A.B__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
+        "HEADRACE_MODELS__GPT-4O__ENGINES__DEFAULT__WEIGHT": texts(st.integers(1, 10)),
+        "HEADRACE_MODELS__GPT-4O__ENGINES__DEFAULT__TAGS": st.sampled_from(["", "a=b", "a=b,c=d"]),
+        "HEADRACE_RETRY__SILENT__ELSEWHERE": st.sampled_from(["yes", "no", "larger"]),
+        "HEADRACE_HEALTH__FAILURE_RATE": texts(st.floats(0.01, 1)),
+        "HEADRACE_HEALTH__SLOW_GAP": st.just("none") | texts(SECONDS),
         "HEADRACE_KEYS__BUDGET__DAY_USD": texts(DOLLARS),
         "HEADRACE_OWNERS__A@B.C__LIMITS__CONCURRENT_STREAMS": texts(st.integers(1, 10)),
         "HEADRACE_MODELS__GPT-4O__LIMITS__TOKENS_PER_MINUTE": texts(st.integers(1, 10)),
@@ -87,7 +98,7 @@ ENVIRONS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(environ=ENVIRONS)
 def test_what_is_shown_can_be_read_back(tmp_path: Path, environ: dict[str, str]) -> None:
     given_settings, shown = effective(environ, None)

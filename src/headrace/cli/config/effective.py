@@ -11,6 +11,7 @@ from headrace.settings import Settings, load_settings
 from headrace.settings.hidden import without_secrets
 from headrace.settings.items import Item, items
 from headrace.settings.reader import read
+from headrace.settings.shape import NOTHING
 from headrace.settings.sources import environ_source, file_source
 from headrace.settings.toml import toml_path
 
@@ -30,6 +31,8 @@ class Setting:
     """``default``, ``file`` or ``environment``."""
     is_hidden: bool = False
     """The value, or a part of it, was replaced."""
+    nothing: str = NOTHING
+    """What None is written as."""
 
 
 def effective(environ: Mapping[str, str], file: Path | None) -> tuple[Settings, list[Setting]]:
@@ -55,6 +58,7 @@ def _setting(item: Item, given: Mapping[str, Mapping[str, Any]]) -> Setting:
         unit=item.unit,
         source=next((name for name, tree in given.items() if _is_given(tree, item.fields)), "default"),
         is_hidden=shown != item.value,
+        nothing=item.nothing,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from headrace.cli.untrusted import json_text, one_line
 from headrace.engines.embedded import MODEL_NAME
 from headrace.engines.openai.url import BaseURL
 from headrace.errors import SettingsError
-from headrace.settings import Settings
+from headrace.settings import DEFAULT_ENGINE, Settings
 from headrace.settings.checks import is_exposed
+from headrace.settings.engine_checks import engine_path
 from headrace.settings.toml import plain
 from headrace.stores.url import open_stores
 
@@ -30,13 +32,12 @@ def report_check(file: Path | None) -> None:
     settings, all_settings = effective(os.environ, file)
     _check_places(settings)
     shown = {f"{setting.section}.{setting.key}": setting.value for setting in all_settings}
-    engine = shown["engine.upstream"] or f"the embedded engine ({MODEL_NAME})"
     sources = Counter(setting.source for setting in all_settings)
     given = ", ".join(f"{sources[name]} from the {name}" for name in ("file", "environment") if sources[name])
     lines = [
         "ok",
         f"  listens on  {settings.server.host}:{settings.server.port}",
-        f"  engine      {one_line(engine)}",
+        *_engines(settings, shown),
         f"  store       {one_line(shown['store.url'])}",
         f"  settings    {given or 'all as by default'}",
     ]
@@ -68,15 +69,28 @@ def _check_places(settings: Settings) -> None:
     Raises:
         SettingsError: One of them cannot be used.
     """
-    engine = settings.engine
-    if engine.upstream is not None:
-        try:
-            BaseURL.parse(engine.upstream)
-        except SettingsError as error:
-            raise SettingsError(f"engine.upstream: {error.message}") from error
-    elif engine.model not in {None, MODEL_NAME}:
-        raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {engine.model!r}")
+    for name, engine in settings.all_engines.items():
+        if engine.upstream is not None:
+            try:
+                BaseURL.parse(engine.upstream)
+            except SettingsError as error:
+                raise SettingsError(f"{engine_path(name)}.upstream: {error.message}") from error
+    model = settings.engine.model
+    if settings.engine.actual_kind == "embedded" and model not in {None, MODEL_NAME}:
+        raise SettingsError(f"engine.model: the embedded engine has {MODEL_NAME!r} only, not {model!r}")
     open_stores(settings.store.url)
+
+
+def _engines(settings: Settings, shown: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each engine: what it is called, unless it is the only one, where it is and of which kind."""
+    width = max(map(len, settings.all_engines)) + 2 if settings.engines else 0
+    for name, engine in settings.all_engines.items():
+        title = "engine" if name == DEFAULT_ENGINE else ""
+        called = name.ljust(width) if width else ""
+        place = shown[f"{engine_path(name)}.upstream"]
+        kind = f" ({engine.kind})" if engine.kind is not None else ""
+        what = f"the embedded engine ({MODEL_NAME})" if place is None else f"{place}{kind}"
+        yield f"  {title:<12}{called}{one_line(what)}"
 
 
 def _as_json(settings: list[Setting]) -> dict[str, dict[str, Any]]:

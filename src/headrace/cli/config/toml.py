@@ -18,7 +18,7 @@ def toml(settings: Iterable[Setting]) -> str:
 def _section(name: str, settings: Iterable[Setting]) -> Iterator[str]:
     yield f"[{name}]"
     for setting in settings:
-        line = f"{setting.key} = {toml_value(setting.value, setting.unit)}"
+        line = f"{setting.key} = {toml_value(setting.value, setting.unit, setting.nothing)}"
         if setting.is_hidden:
             line = f"# {line}  # hidden; from the {setting.source}"
         elif setting.source != "default":
