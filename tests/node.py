@@ -11,12 +11,13 @@ import msgspec
 
 from headrace.engines.scripted import ScriptedEngine
 from headrace.http.app import App
-from headrace.http.composition import Upstream, assembled_node
+from headrace.http.composition import assembled_node
 from headrace.http.node import Node
+from headrace.http.upstreams import Upstreams
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
 from headrace.settings import ServerSettings, Settings, StoreSettings, StreamSettings
-from headrace.stores.memory import MemoryKeys, MemoryRecords, MemoryStore
+from headrace.stores.memory import MemoryCacheIndex, MemoryClaims, MemoryKeys, MemoryRecords, MemoryStore
 from headrace.stores.url import Stores
 from headrace.stream.store import Keys, Records, Store
 from headrace.types.engine import Engine
@@ -124,6 +125,8 @@ async def node_in_process(
     store, records = stores or (MemoryStore(max_bytes=1 << 24), MemoryRecords(max_records=1000))
     engine = engine or ScriptedEngine(models=[MODEL])
     async with store, records, keys or MemoryKeys() as opened:
-        upstream = Upstream(engine=engine, models=(MODEL,))
-        async with assembled_node(tree, stores=Stores(store, records, opened), upstream=upstream) as node:
+        upstreams = Upstreams.only(engine, models=(MODEL,))
+        async with assembled_node(
+            tree, stores=Stores(store, records, opened, MemoryClaims(), MemoryCacheIndex()), upstreams=upstreams
+        ) as node:
             yield InProcess(node)

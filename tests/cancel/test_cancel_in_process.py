@@ -121,7 +121,7 @@ async def test_the_embedded_engine_is_idle_soon_after_a_stop(tmp_path: Path, has
 
 async def stop_all(node: Node, wire: Wire, tag: str, *, way: str) -> float:
     """Start streams, stop them all, and return after how many seconds the engine was idle."""
-    engine = node.supervisor.engine
+    engine = node.engines.engines[node.engines.default]
     ids = [f"{tag}-{number}" for number in range(STREAMS)]
     asked: dict[str, Any] = {
         "model": "smollm2",
@@ -155,7 +155,7 @@ async def test_the_embedded_engine_is_idle_soon_after_a_stop_in_prefill(
 
 async def stop_in_prefill(node: Node, wire: Wire, tag: str, *, stream: bool) -> float:
     """Start a stream with a long prompt, leave, and return after how many seconds the engine was idle."""
-    engine = node.supervisor.engine
+    engine = node.engines.engines[node.engines.default]
     # A new beginning, so that no cached prompt shortens it.
     messages = [{"role": "user", "content": f"{tag} {LONG_PROMPT}"}]
     client = await wire.chat(stream=stream, model="smollm2", messages=messages, max_tokens=5)

@@ -367,8 +367,8 @@ def test_engine_failures_raise_with_what_came(client: Client) -> None:
 
 def test_engine_refusal_keeps_status_and_retry_after(client: Client) -> None:
     with pytest.raises(UpstreamRejected) as caught:
-        client.chat("hi", simulate={"fault": {"kind": "status", "code": 429, "retry_after": 7}}).read()
-    assert (caught.value.status, caught.value.retry_after_s) == (429, 7)
+        client.chat("hi", simulate={"fault": {"kind": "status", "code": 429, "retry_after": 30}}).read()
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 30)
     assert caught.value.result.state == "failed"
 
 

@@ -103,7 +103,7 @@ def test_refusals_are_the_stock_clients_errors(client: Any) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(**{**CHAT, "model": "unknown"}, stream=True)
     assert caught.value.code == "model_not_found"
-    fault = {"simulate": {"fault": {"kind": "status", "code": 429, "retry_after": 7}}}
+    fault = {"simulate": {"fault": {"kind": "status", "code": 429, "retry_after": 30}}}
     with pytest.raises(openai.APIError) as refused:
         list(client.chat.completions.create(**CHAT, stream=True, extra_body=fault))
     assert isinstance(refused.value.__cause__, RelayError)

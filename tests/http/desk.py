@@ -14,7 +14,7 @@ from headrace.http.exchange import Exchange
 from headrace.http.identity import Gate
 from headrace.policy.budgets import Ledger
 from headrace.policy.keys import KeyWish, new_key
-from headrace.pump.pump import Clocks
+from headrace.pump.clocks import Clocks
 from headrace.settings import Settings, StoreSettings
 from headrace.stores.memory import MemoryKeys, MemoryRecords
 from headrace.stream.store import Keys

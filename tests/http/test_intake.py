@@ -14,7 +14,8 @@ from tests.waiting import until
 
 from headrace.delivery.consumer import ConsumerClosed
 from headrace.errors import BudgetExhausted, Overloaded, RateLimited, RelayError, StreamExists
-from headrace.http.intake import Ask, Waits, begin
+from headrace.http.ask import Ask
+from headrace.http.intake import Begun, Waits, begin
 from headrace.http.node import Node, new_request_id, new_stream_id
 from headrace.policy.limits import Limits
 from headrace.policy.prices import Price
@@ -62,7 +63,13 @@ async def stays(work: Coroutine[Any, Any, Any]) -> Any:
 
 async def started(relay: InProcess, asked: Ask, waits: Waits = stays) -> Pump:
     """Begin a stream that goes on until it is stopped."""
-    pump, _ = await begin(relay.node, asked, waits=waits)
+    return pump_of(relay, await begin(relay.node, asked, waits=waits))
+
+
+def pump_of(relay: InProcess, begun: Begun) -> Pump:
+    """Return what runs the stream that was begun."""
+    pump = relay.node.supervisor.find(begun.followed.stream_id)
+    assert pump is not None
     return pump
 
 
@@ -145,9 +152,9 @@ async def test_a_prompt_that_is_too_long_is_refused_at_once() -> None:
 
 async def test_what_is_left_of_the_limits_comes_with_the_answer() -> None:
     async with node_in_process() as relay:
-        pump, headers = await begin(relay.node, ask(caller(limits=Allowance(requests_per_minute=5))), waits=stays)
-        assert (b"x-ratelimit-remaining-requests", b"4") in headers
-        pump.stop(Cause.CLIENT_STOP)
+        begun = await begin(relay.node, ask(caller(limits=Allowance(requests_per_minute=5))), waits=stays)
+        assert (b"x-ratelimit-remaining-requests", b"4") in begun.headers
+        pump_of(relay, begun).stop(Cause.CLIENT_STOP)
 
 
 # Waiting
@@ -192,15 +199,15 @@ async def test_whoever_leaves_while_it_waits_holds_nothing() -> None:
     # So slow that nothing flows in during the test: whoever was admitted is seen.
     settings = {"owners": {"search": OwnerSettings(limits=Allowance(concurrent_streams=1, requests_per_minute=3))}}
     async with node_in_process(settings=settings) as relay:
-        holder, _ = await begin(relay.node, ask(caller(), simulate=ENDLESS), waits=stays)
+        holder = await started(relay, ask(caller(), simulate=ENDLESS))
         for _ in range(5):
             with pytest.raises(ConsumerClosed):
                 await begin(relay.node, ask(caller()), waits=leaves)
         assert relay.node.lobby.admission.queued == 0
         holder.stop(Cause.CLIENT_STOP)
-        pump, headers = await begin(relay.node, ask(caller(), simulate=ENDLESS), waits=stays)
-        assert (b"x-ratelimit-remaining-requests", b"1") in headers
-        pump.stop(Cause.CLIENT_STOP)
+        begun = await begin(relay.node, ask(caller(), simulate=ENDLESS), waits=stays)
+        assert (b"x-ratelimit-remaining-requests", b"1") in begun.headers
+        pump_of(relay, begun).stop(Cause.CLIENT_STOP)
 
 
 async def test_a_request_that_is_refused_for_a_rate_says_when_to_come_back() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from headrace.http.lobby import Lobby
+from headrace.http.prices import Prices
 from headrace.http.terms import (
     key_budget,
     key_limits,
     owner_budget,
     owner_limits,
     purse_of,
-    quote_of,
     recovered_bill,
     rules_of,
     scopes_of,
@@ -48,9 +48,13 @@ def node_with(**sections: Any) -> Any:
     return SimpleNamespace(
         settings=settings,
         lobby=Lobby(Admission(QueueLimits(), lambda: 0.0)),
-        supervisor=SimpleNamespace(engine=SimpleNamespace(name="vllm")),
+        engines=SimpleNamespace(default="vllm"),
         ledger=Ledger((), lambda: NOW),
-        prices=PriceBook(None, "http://127.0.0.1:9/v1", overrides),
+        prices=Prices(
+            {"vllm": PriceBook(None, "http://127.0.0.1:9/v1", overrides)},
+            default_engine="vllm",
+            own=frozenset(overrides),
+        ),
     )
 
 
@@ -83,7 +87,7 @@ def test_a_request_is_held_to_its_key_its_owner_its_model_and_its_engine() -> No
         models={"m": ModelSettings(limits=one)},
         engine=EngineSettings(limits=one),
     )
-    scopes = scopes_of(node, caller(), "m")
+    scopes = scopes_of(node, caller(), "m", "vllm")
     assert [(scope.kind, scope.name) for scope in scopes] == [
         ("key", "key_1"),
         ("owner", "search"),
@@ -95,19 +99,19 @@ def test_a_request_is_held_to_its_key_its_owner_its_model_and_its_engine() -> No
 
 def test_a_limit_that_is_set_later_counts_the_streams_that_run_by_then() -> None:
     node = node_with()
-    scopes = scopes_of(node, caller(), "m")
+    scopes = scopes_of(node, caller(), "m", "vllm")
     assert [scope.allowance for scope in scopes] == [Allowance()] * 4
     slot = node.lobby.admission.ask("search", scopes, 10)
     node.settings = node_with(owners={"search": OwnerSettings(limits=Allowance(concurrent_streams=1))}).settings
-    assert isinstance(node.lobby.admission.ask("search", scopes_of(node, caller(), "m"), 10), Waiting)
+    assert isinstance(node.lobby.admission.ask("search", scopes_of(node, caller(), "m", "vllm"), 10), Waiting)
     slot.release()
 
 
 def test_whoever_needs_no_key_is_held_to_what_has_a_limit_only() -> None:
-    assert scopes_of(node_with(), ANYBODY, "m") == []
+    assert scopes_of(node_with(), ANYBODY, "m", "vllm") == []
     one = Allowance(concurrent_streams=1)
     node = node_with(keys=KeysSettings(limits=one), engine=EngineSettings(limits=one))
-    assert [scope.kind for scope in scopes_of(node, ANYBODY, "m")] == ["engine"]
+    assert [scope.kind for scope in scopes_of(node, ANYBODY, "m", "vllm")] == ["engine"]
 
 
 # Money
@@ -142,10 +146,10 @@ def test_whoever_shows_no_key_spends_nobodys_budget() -> None:
 
 def test_prices_of_the_settings_count_and_others_are_not_guessed() -> None:
     node = node_with(models={"m": ModelSettings(price=PRICE)})
-    quote = quote_of(node.prices, "m", NOW)
+    quote = node.prices.quote_of("m", "vllm", "m", NOW)
     assert quote is not None
     assert quote.cost(1000, 0, 500) == 1000 * 1000 + 500 * 2000
-    assert quote_of(node.prices, "gpt-4o", NOW) is None
+    assert node.prices.quote_of("gpt-4o", "vllm", "gpt-4o", NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -36,17 +36,14 @@ class Place:
     async def use(self, *references: str) -> None:
         (await self.keys.prepare(references))()
 
-    def heads(self) -> list[bytes]:
+    def secrets(self) -> list[str]:
         """What requests go out with, one for each key."""
         leases = [self.ring.take() for _ in range(max(1, len(self.ring)))]
-        heads = [lease.head_end for lease in leases if lease is not None]
+        secrets = [lease.secret for lease in leases if lease is not None and lease.secret is not None]
         for lease in leases:
             if lease is not None:
                 lease.release()
-        return heads
-
-    def secrets(self) -> list[str]:
-        return sorted(head.decode().split()[2] for head in self.heads() if b"Bearer" in head)
+        return sorted(secrets)
 
 
 @pytest.fixture
@@ -64,12 +61,15 @@ async def test_prepared_keys_are_used_when_they_are_adopted_and_not_before(place
 
 async def test_no_references_mean_no_authorization(place: Place) -> None:
     await place.use()
-    assert place.heads() == [b"\r\n"]
+    assert place.secrets() == []
+    lease = place.ring.take()
+    assert lease is not None
+    assert not lease.is_keyed
 
 
-async def test_a_reference_that_cannot_be_read_names_its_setting_and_changes_nothing(place: Place) -> None:
+async def test_a_reference_that_cannot_be_read_is_named_and_changes_nothing(place: Place) -> None:
     await place.use("env:A")
-    with pytest.raises(SettingsError, match=r"^engine\.upstream_keys: env:C: the variable is not set"):
+    with pytest.raises(SettingsError, match=r"^env:C: the variable is not set"):
         await place.keys.prepare(["env:B", "env:C"])
     assert place.secrets() == ["sk-a"]
 
@@ -144,7 +144,7 @@ async def test_both_kinds_of_keys_are_looked_at_again_and_again(place: Place, mo
     await place.use(place.reference)
     async with MemoryKeys() as keys:
         gate = await Gate.opened(keys, wall_time=lambda: 0.0, monotonic_s=lambda: 0.0)
-        task = asyncio.create_task(look_after(gate, place.keys))
+        task = asyncio.create_task(look_after(gate, {"openai": place.keys}))
         assert not gate.is_shut
         await keys.insert(new_key(KeyWish(owner="search"), now=0.0)[0])
         await until(lambda: gate.is_shut)
@@ -159,7 +159,7 @@ async def test_an_engine_without_keys_needs_no_look(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(upkeep, "ROUND_S", 0.001)
     async with MemoryKeys() as keys:
         gate = await Gate.opened(keys, wall_time=lambda: 0.0, monotonic_s=lambda: 0.0)
-        task = asyncio.create_task(look_after(gate, None))
+        task = asyncio.create_task(look_after(gate, {}))
         await keys.insert(new_key(KeyWish(owner="search"), now=0.0)[0])
         await until(lambda: gate.is_shut)
         task.cancel()

@@ -93,17 +93,19 @@ def test_the_engines_keys_and_the_queue_are_asked_at_each_scrape() -> None:
     metrics.watch_queue(lambda: waiting)
     metrics.watch_upstream_keys(
         lambda: [
-            Key("env:A", running=2, requests=9, rejected=1),
-            Key("env:B", is_retired=True),
-            Key("env:C", is_resting=True),
+            ("openai", Key("env:A", running=2, requests=9, rejected=1)),
+            ("claude", Key("env:A", requests=4)),
+            ("claude", Key("env:B", is_retired=True)),
+            ("claude", Key("env:C", is_resting=True)),
         ]
     )
     text = metrics.text().decode()
     assert "headrace_requests_waiting 3.0" in text
-    assert 'headrace_upstream_key_requests_total{key="env:A"} 9.0' in text
-    assert 'headrace_upstream_key_rejected_total{key="env:A"} 1.0' in text
+    assert 'headrace_upstream_key_requests_total{engine="openai",key="env:A"} 9.0' in text
+    assert 'headrace_upstream_key_requests_total{engine="claude",key="env:A"} 4.0' in text
+    assert 'headrace_upstream_key_rejected_total{engine="openai",key="env:A"} 1.0' in text
     usable = [line for line in text.splitlines() if line.startswith("headrace_upstream_key_usable{")]
-    assert [line[-3:] for line in usable] == ["1.0", "0.0", "0.0"]
+    assert [line[-3:] for line in usable] == ["1.0", "1.0", "0.0", "0.0"]
 
 
 def test_requests_without_a_good_key_are_counted() -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import msgspec
 
+from headrace.errors import RelayError
+from headrace.policy.health import Health, HealthSettings
 from headrace.policy.limits import Limits
+from headrace.policy.retry import Retries, RetryPolicy
+from headrace.policy.routing import Route, Target
 from headrace.policy.timeouts import Timeouts
 from headrace.pump.charge import Charge
+from headrace.pump.clocks import Clocks
+from headrace.pump.course import Course
+from headrace.pump.engines import Engines
 from headrace.pump.order import Order
-from headrace.pump.pump import Clocks, Pump
+from headrace.pump.pump import Pump
 from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease
 from headrace.types.chunk import Chunks, ChunkView
-from headrace.types.engine import EngineEnd, EngineRequest
+from headrace.types.engine import Capabilities, Continuation, Endpoint, EngineEnd, EngineRequest
 from headrace.types.ids import RequestId, StreamId
 
 
@@ -69,10 +76,42 @@ class FakeGeneration:
         self.aborted += 1
 
 
+class FakeEngine:
+    """Starts the generations that it was given, one after the other; in the place of an error it refuses."""
+
+    def __init__(self, *generations: FakeGeneration | RelayError, name: str = "fake") -> None:
+        self.name = name
+        self.capabilities = Capabilities()
+        self.requests: list[EngineRequest] = []
+        self._generations = list(generations)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def models(self) -> list[str]:
+        return []
+
+    def start(self, request: EngineRequest, on_ready: Callable[[], None]) -> FakeGeneration:
+        self.requests.append(request)
+        generation = self._generations.pop(0)
+        if isinstance(generation, RelayError):
+            raise generation
+        generation.watch(on_ready)
+        return generation
+
+    def active(self) -> int:
+        return 0
+
+
 class FakeScheduler:
     """Notes what pumps ask of the tick."""
 
-    def __init__(self, *, is_immediate: bool = False) -> None:
+    def __init__(self, clock: Callable[[], float], *, is_immediate: bool = False) -> None:
+        self.clock = clock
+        self.timers: list[tuple[float, Callable[[], None]]] = []
         self.is_immediate = is_immediate
         self.is_behind = False
         self.joined: set[Pump] = set()
@@ -90,6 +129,16 @@ class FakeScheduler:
     def rush(self, pump: Pump) -> None:
         self.asked.append("rush")
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.timers.append((self.clock() + delay_s, callback))
+
+    def pass_time(self) -> None:
+        """Call back whose time has come."""
+        due = [timer for timer in self.timers if timer[0] <= self.clock()]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for _, callback in due:
+            callback()
+
 
 class ManualClock:
     """Seconds that pass when a test says so."""
@@ -99,6 +148,67 @@ class ManualClock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+CONTINUES = Capabilities(continuation=Continuation.ASSISTANT)
+
+
+class Road:
+    """A course through several engines, each of which is a target of the same name.
+
+    Args:
+        engines: By name, best first.
+        capabilities: Of each of them, by name; of the others: they continue.
+        fields: More of the request than a chat has anyhow.
+        body: All of the request.
+        policy: What is tried again.
+        route: What the route allows.
+        course: More arguments of ``Course``.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, FakeEngine],
+        *,
+        clock: ManualClock | None = None,
+        capabilities: Mapping[str, Capabilities] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        endpoint: Endpoint = Endpoint.CHAT,
+        policy: RetryPolicy | None = None,
+        health: HealthSettings | None = None,
+        route: Mapping[str, Any] | None = None,
+        **course: Any,
+    ) -> None:
+        self.clock = clock or ManualClock()
+        policy = policy or RetryPolicy()
+        self.targets = tuple(Target(name=name, engine=name, model=f"{name}-model") for name in engines)
+        self.shared = Engines(
+            engines,
+            default=next(iter(engines)),
+            capabilities=dict.fromkeys(engines, CONTINUES) | dict(capabilities or {}),
+            health=Health(health or HealthSettings()),
+            policy=policy,
+        )
+        asked = dict(body or {**CHAT, **(fields or {})})
+
+        def request_for(target: Target) -> EngineRequest:
+            data = msgspec.json.encode({**asked, "model": target.model})
+            return EngineRequest(body=data, endpoint=endpoint, model=target.model)
+
+        self.request_for = request_for
+        self.course = Course(
+            Route(name="m", targets=self.targets, **(route or {})),
+            self.targets,
+            shared=self.shared,
+            retries=Retries(policy, until_s=self.clock() + 120, random=lambda: 0.5),
+            request_for=request_for,
+            quote_for=lambda _: None,
+            budget_s=120.0,
+            clock=self.clock,
+            **course,
+        )
 
 
 class Bench:
@@ -119,9 +229,11 @@ class Bench:
         clock: ManualClock | None = None,
         charge: Charge | None = None,
         hides_running_usage: bool = False,
+        course: Course | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
-        self.scheduler = FakeScheduler(is_immediate=is_immediate)
+        self.quote = None if charge is None else charge.quote
+        self.scheduler = FakeScheduler(self.clock, is_immediate=is_immediate)
         self.generation = FakeGeneration()
         self.ended: list[Pump] = []
         limits = limits or Limits()
@@ -140,7 +252,7 @@ class Bench:
         self.pump = Pump(
             order,
             self.log,
-            engine_name="fake",
+            course=course or self.course_of(timeouts or Timeouts()),
             timeouts=timeouts or Timeouts(),
             limits=limits,
             on_malformed=on_malformed,
@@ -150,17 +262,36 @@ class Bench:
             on_end=self.ended.append,
             charge=charge,
         )
-        self.pump.begin(self._start)
+        self.pump.begin()
 
-    def _start(self, on_ready: Callable[[], None]) -> FakeGeneration:
-        self.generation.watch(on_ready)
-        return self.generation
+    def course_of(self, timeouts: Timeouts) -> Course:
+        """Return a course that ends with the first attempt."""
+        request = EngineRequest(body=b"x" * 40)
+        policy = RetryPolicy(attempts=1, continuations=0)
+        shared = Engines(
+            {"fake": FakeEngine(self.generation)},
+            default="fake",
+            capabilities={"fake": Capabilities()},
+            health=Health(HealthSettings()),
+            policy=policy,
+        )
+        return Course(
+            Route.implicit("m", "fake"),
+            Route.implicit("m", "fake").targets,
+            shared=shared,
+            retries=Retries(policy, until_s=self.clock() + timeouts.first_token_s, random=lambda: 0.5),
+            request_for=lambda _: request,
+            quote_for=lambda _: self.quote,
+            budget_s=timeouts.first_token_s,
+            clock=self.clock,
+        )
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass in steps of the sweep."""
         until_s = self.clock.now_s + seconds
         while self.clock.now_s < until_s:
             self.clock.now_s = min(until_s, self.clock.now_s + 0.1)
+            self.scheduler.pass_time()
             self.pump.expire(self.clock.now_s)
 
     def publish(self) -> None:

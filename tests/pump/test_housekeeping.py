@@ -37,6 +37,8 @@ def housekeeper(
     return Housekeeper(
         store=store or node.store,  # type: ignore[arg-type]
         records=node.records,
+        claims=node.claims,
+        cache=node.cache,
         committer=node.supervisor._committer,
         supervisor=node.supervisor,
         node="local",

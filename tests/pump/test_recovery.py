@@ -63,7 +63,7 @@ def segment(first: int, *lines: bytes, tokens: int | None = None) -> Segment:
 
 
 async def test_open_streams_are_closed_as_lost_and_ended_ones_left_alone(stores: Stores) -> None:
-    store, records, _ = stores
+    store, records, *_ = stores
     done = Lease(StreamId("done"), "node", 1)
     finished = End(state=State.COMPLETED, cause=Cause.STOP)
     await leave(store, segment(0, ROLE, TEXT), segment(2, TEXT, TEXT), segment(4, ODD))
@@ -91,7 +91,7 @@ async def test_open_streams_are_closed_as_lost_and_ended_ones_left_alone(stores:
 async def test_the_tokens_that_the_log_says_are_taken_and_no_entry_is_read(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, records, _ = stores
+    store, records, *_ = stores
     monkeypatch.setattr(recovery, "PAGE_FLUSHES", 2)
     monkeypatch.setattr(type(store), "read", None)
     await leave(store, *[segment(2 * at, TEXT, ROLE, tokens=70 + at) for at in range(5)])
@@ -104,7 +104,7 @@ async def test_the_tokens_that_the_log_says_are_taken_and_no_entry_is_read(
 async def test_without_them_tokens_are_counted_as_the_pump_does(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, records, _ = stores
+    store, records, *_ = stores
     monkeypatch.setattr(recovery, "PAGE_BYTES", 50)
     await leave(store, segment(0, ROLE), segment(1, LONG), segment(2, TEXT, TEXT))
     await records.save([record("left")])
@@ -114,7 +114,7 @@ async def test_without_them_tokens_are_counted_as_the_pump_does(
 
 
 async def test_a_stream_without_an_entry_is_closed_and_costs_what_the_bill_says(stores: Stores) -> None:
-    store, records, _ = stores
+    store, records, *_ = stores
     await leave(store)
     await records.save([record("left", state=State.QUEUED)])
     (closed,) = await recovered(store, records)
@@ -122,7 +122,7 @@ async def test_a_stream_without_an_entry_is_closed_and_costs_what_the_bill_says(
 
 
 async def test_of_several_requests_on_one_log_those_that_had_ended_stay_as_they_were(stores: Stores) -> None:
-    store, records, _ = stores
+    store, records, *_ = stores
     await leave(store, segment(0, TEXT, tokens=1))
     ended = record("left", id=RequestId("ended"), state=State.CANCELLED, cause=Cause.CLIENT_STOP, bill=Bill(nano_usd=9))
     await records.save([ended, record("left", id=RequestId("one")), record("left", id=RequestId("two"))])

@@ -90,12 +90,12 @@ def test_counts_for_the_bill_tell_the_engine_s_from_ours() -> None:
     tally = Tally(choices=1, prompt_bytes=40)
     tally.count(chunks(delta("a"), delta("b")))
     tally.count_unlogged(chunks(delta("c")))
-    counts = tally.counts(delivered_tokens=1)
+    (counts,) = tally.counts(delivered_tokens=1)
     assert (counts.prompt_tokens, counts.generated_tokens, counts.delivered_tokens) == (10, 3, 1)
     assert not counts.is_reported
     cached = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
     tally.count(chunks({"choices": [], "usage": cached}))
-    counts = tally.counts(delivered_tokens=1)
+    (counts,) = tally.counts(delivered_tokens=1)
     assert (counts.prompt_tokens, counts.cached_tokens, counts.completion_tokens, counts.is_reported) == (9, 4, 5, True)
 
 
@@ -140,6 +140,11 @@ def test_our_usage_chunk_carries_the_stream_s_own_names() -> None:
         ({"message": "too long", "code": 400, "type": "t"}, 400, "too long"),
         ({"message": "boom", "code": 500}, 502, "boom"),
         ({"code": "weird"}, 502, "the engine sent an error event"),
+        ({"message": "no", "code": "content_policy_violation"}, 400, "no"),
+        ({"message": "prompt is too long", "type": "invalid_request_error"}, 400, "prompt is too long"),
+        ({"message": "later", "type": "rate_limit_error"}, 429, "later"),
+        ({"message": "full", "type": "overloaded_error"}, 502, "full"),
+        ({"message": "whose key", "type": "authentication_error"}, 502, "whose key"),
         ("plain words", 502, "plain words"),
         (["a list"], 502, "['a list']"),
     ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
+from headrace.delivery.pace import Pace
 from headrace.delivery.uptake import Peer, Uptake
 from headrace.errors import StreamGone, StreamNotFound
 from headrace.policy.timeouts import Timeouts
@@ -29,6 +31,26 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 HEARTBEAT = Delivery([], None)
+
+
+class Party(Protocol):
+    """The request for which a consumer follows a log, as far as the consumer knows it."""
+
+    @property
+    def end(self) -> End | None:
+        """Set when the request has ended before the log did."""
+
+    @property
+    def ends_at(self) -> Offset:
+        """Then, the offset of that end: entries from there on are not for it."""
+
+    delivered_tokens: int
+    """Those up to the last entry that its client was given."""
+
+    def came(self) -> None: ...
+
+    def left(self, cause: Cause) -> None: ...
+
 
 COALESCE_WAIT_S = 1.0
 """How long entries wait at most for others to be written with them, give or take a sweep."""
@@ -57,6 +79,8 @@ class Consumer:
         timeouts: When silence asks for a heartbeat, and how long the peer may take nothing.
         write_bytes: About how much to hand out at once.
         coalesce_tokens: How many entries to gather before any is handed out. The first content and the end do not wait.
+        party: The request that this is for; None where nobody needs to know.
+        pace: When which entries may go out; None: at once.
         sweep: What watches the time.
         clock: Monotonic seconds.
     """
@@ -71,6 +95,8 @@ class Consumer:
         "_last_sent_s",
         "_log",
         "_loop",
+        "_pace",
+        "_party",
         "_peer",
         "_store",
         "_sweep",
@@ -95,8 +121,12 @@ class Consumer:
         sweep: Sweep,
         clock: Callable[[], float],
         coalesce_tokens: int = 1,
+        party: Party | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.position = position
+        self._pace = pace
+        self._party = party
         self._log = log
         self._store = store
         self._peer = peer
@@ -118,13 +148,20 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
+        if self._party is not None:
+            self._party.came()
         self._log.follow(self)
         self._sweep.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._sweep.discard(self)
-        self._log.unfollow(self, self._closed_by or Cause.CLIENT_GONE)
+        cause = self._closed_by or Cause.CLIENT_GONE
+        party, self._party = self._party, None
+        # First the request, so that the log knows who still wants it.
+        if party is not None:
+            party.left(cause)
+        self._log.unfollow(self, cause)
 
     def wake(self) -> None:
         waiting = self._waiting
@@ -152,6 +189,8 @@ class Consumer:
         until_s = self._clock() + within_s
         log = self._log
         while not log.has_published_content and log.published_end is None and self._clock() < until_s:
+            if self._has_own_end:
+                return
             await self._wait(until_s)
 
     async def ended(self, *, within_s: float) -> None:
@@ -161,8 +200,16 @@ class Consumer:
             ConsumerClosed: The consumer was closed.
         """
         until_s = self._clock() + within_s
-        while self._log.published_end is None and self._clock() < until_s:
+        while self._log.published_end is None and not self._has_own_end and self._clock() < until_s:
             await self._wait(until_s)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._log.published_end is not None or self._has_own_end
+
+    @property
+    def _has_own_end(self) -> bool:
+        return self._party is not None and self._party.end is not None
 
     async def probe(self) -> None:
         """Find out whether the entries wanted can be read, so that a response can still say so in its status.
@@ -188,20 +235,35 @@ class Consumer:
         while True:
             self._raise_if_closed()
             segments = [] if self._credit == 0 or self._is_gathering() else await self._take()
-            end = log.published_end if self.position >= log.published else None
+            party = self._party
+            if party is not None and party.end is not None:
+                end = party.end if self.position >= party.ends_at else None
+            else:
+                end = log.published_end if self.position >= log.published else None
             if segments or end is not None:
                 return Delivery(segments, end)
             heartbeat_at_s = self._last_sent_s + self._timeouts.heartbeat_s
             if self._clock() >= heartbeat_at_s:
                 return HEARTBEAT
             since_s = self._gathering_since_s
-            await self._wait(heartbeat_at_s if since_s is None else min(heartbeat_at_s, since_s + COALESCE_WAIT_S))
+            until_s = heartbeat_at_s if since_s is None else min(heartbeat_at_s, since_s + COALESCE_WAIT_S)
+            await self._wait(until_s if self._pace is None else min(until_s, self._pace_s()))
+
+    def _pace_s(self) -> float:
+        """Return when entries that are there may go out at the log's pace, in monotonic seconds; infinity when all may."""
+        next_s = None if self._pace is None else self._pace.next_s(self._clock())
+        return math.inf if next_s is None else next_s
 
     async def _take(self) -> list[Segment]:
         """Return the next entries, as many as may be handed out, and move behind them; empty when there are none."""
         segments = self._log.window(self.position, self._write_bytes)
         if segments is None:
             segments = await self._read_back(max_bytes=self._write_bytes)
+        party = self._party
+        if party is not None and party.end is not None:
+            segments = _first_entries(segments, party.ends_at - self.position)
+        if self._pace is not None:
+            segments = _first_entries(segments, self._pace.reached(self._clock()) - self.position)
         if self._credit is not None:
             segments = _first_entries(segments, self._credit)
             self._credit -= sum(segment.count for segment in segments)
@@ -216,7 +278,7 @@ class Consumer:
         log = self._log
         waiting = log.published - self.position
         is_first_content = log.has_published_content and not self._has_content
-        if not 0 < waiting < self._coalesce_tokens or is_first_content or log.published_end is not None:
+        if not 0 < waiting < self._coalesce_tokens or is_first_content or self._is_ending:
             self._gathering_since_s = None
             return False
         now_s = self._clock()
@@ -232,6 +294,9 @@ class Consumer:
         self._last_sent_s = self._clock()
         self._uptake.written_bytes += written_bytes
         self._log.delivered(self._tokens)
+        party = self._party
+        if party is not None and self._tokens > party.delivered_tokens:
+            party.delivered_tokens = self._tokens
 
     def held(self) -> None:
         """Note that what was handed out waits for more before it is written: the peer's silence is no fault of its own."""
@@ -266,7 +331,8 @@ class Consumer:
             segments = []
         if not segments:
             raise StreamGone(f"entries from offset {self.position} on are no longer kept", param="after")
-        return segments
+        # For a request that has ended alone the log is shorter than what the store has.
+        return _first_entries(segments, self._log.published - self.position)
 
     def _raise_if_closed(self) -> None:
         if self._closed_by is not None:

@@ -15,7 +15,7 @@ from headrace.http.asgi import Receive, Scope, Send
 from headrace.http.completions import chat_completions, chat_stream, completions
 from headrace.http.eventsource import get_completion_stream, issue_ticket, post_completion_stream
 from headrace.http.exchange import Exchange
-from headrace.http.health import healthz, metrics, models, readyz
+from headrace.http.health import engines, healthz, metrics, models, readyz
 from headrace.http.identity import require_admin
 from headrace.http.keys import create_key, list_keys, revoke_key, rotate_key, show_key
 from headrace.http.me import show_caller
@@ -58,6 +58,7 @@ ROUTES = (
     Route("GET", "/v1/completions/stream", get_completion_stream, Access.TICKET),
     Route("POST", "/v1/tickets", issue_ticket),
     Route("GET", "/v1/models", models),
+    Route("GET", "/v1/engines", engines, Access.ADMIN),
     Route("GET", "/v1/streams", list_streams),
     Route("GET", "/v1/streams/{stream_id}", show_stream),
     Route("DELETE", "/v1/streams/{stream_id}", erase_stream),

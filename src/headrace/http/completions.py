@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from headrace.http.answers import answer_blocking, answer_streaming
+from headrace.http.ask import Ask
 from headrace.http.exchange import Exchange
-from headrace.http.intake import Ask, begin
+from headrace.http.intake import begin
 from headrace.http.node import new_stream_id
 from headrace.http.parameters import accepts_lines, linger_s_of, options_of, stream_id_of
 from headrace.protocol.encoders import ChatNDJSONEncoder, ChatSSEEncoder, Encoder
@@ -60,11 +61,14 @@ async def _serve(
         linger_s=None if linger is None else linger_s_of(node, linger.decode("latin-1"), "Headrace-Linger"),
         wants_usage=streams and request.wants_usage,
     )
-    pump, exchange.more_headers = await begin(node, ask, waits=exchange.while_here)
+    begun = await begin(node, ask, waits=exchange.while_here)
+    exchange.more_headers = begun.headers
     coalesce_tokens = options.coalesce_tokens if streams else 1
-    with node.consumer(pump.log, position=Offset(0), peer=exchange.peer, coalesce_tokens=coalesce_tokens) as consumer:
+    with node.consumer(
+        begun.followed, position=Offset(0), peer=exchange.peer, coalesce_tokens=coalesce_tokens
+    ) as consumer:
         if streams:
             encoder: Encoder = ChatNDJSONEncoder() if as_lines else ChatSSEEncoder(stream_id=ask.stream_id)
-            await exchange.watched(consumer, answer_streaming(exchange, pump, consumer, encoder, options))
+            await exchange.watched(consumer, answer_streaming(exchange, begun, consumer, encoder, options))
         else:
-            await exchange.watched(consumer, answer_blocking(exchange, pump, consumer))
+            await exchange.watched(consumer, answer_blocking(exchange, begun, consumer, endpoint))

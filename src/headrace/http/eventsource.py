@@ -15,9 +15,11 @@ import msgspec
 from headrace.delivery.consumer import Consumer
 from headrace.delivery.options import DeliveryOptions
 from headrace.errors import ClientRequestError
-from headrace.http.answers import follow, stream_headers
+from headrace.http.answers import follow
+from headrace.http.ask import Ask
 from headrace.http.exchange import Exchange
-from headrace.http.intake import Ask, begin
+from headrace.http.followed import Followed
+from headrace.http.intake import begin
 from headrace.http.node import Node, new_stream_id
 from headrace.http.parameters import asked, linger_s_of, options_of, stream_id_of, whole_number
 from headrace.http.streams import next_position
@@ -25,7 +27,6 @@ from headrace.http.visible import log_of
 from headrace.policy.tickets import TICKET_S
 from headrace.protocol.encoders import TokenSSEEncoder
 from headrace.protocol.request import parse_chat_request
-from headrace.stream.log import StreamLog
 from headrace.types.engine import Endpoint
 from headrace.types.ids import Offset, StreamId
 
@@ -111,6 +112,8 @@ def _with_messages(fields: dict[str, Any], prompt: Any, system: Any) -> dict[str
 
 async def _start(exchange: Exchange, query: dict[str, str], fields: dict[str, Any]) -> None:
     node, headers = exchange.node, exchange.headers()
+    # Browsers send it with every EventSource, whatever the page wants.
+    headers.pop(b"cache-control", None)
     body = msgspec.json.encode(fields)
     request = parse_chat_request(body, max_choices=1)
     stream_id = new_stream_id()
@@ -128,11 +131,12 @@ async def _start(exchange: Exchange, query: dict[str, str], fields: dict[str, An
         linger_s=linger_s,
         wants_usage=False,
     )
-    pump, exchange.more_headers = await begin(node, ask, waits=exchange.while_here)
+    begun = await begin(node, ask, waits=exchange.while_here)
+    exchange.more_headers = begun.headers
     with node.consumer(
-        pump.log, position=Offset(0), peer=exchange.peer, coalesce_tokens=options.coalesce_tokens
+        begun.followed, position=Offset(0), peer=exchange.peer, coalesce_tokens=options.coalesce_tokens
     ) as consumer:
-        await exchange.watched(consumer, _follow(exchange, pump.log, consumer, options))
+        await exchange.watched(consumer, _follow(exchange, begun.followed, consumer, options))
 
 
 async def _attach(exchange: Exchange, query: dict[str, str], last_event_id: str) -> None:
@@ -141,27 +145,30 @@ async def _attach(exchange: Exchange, query: dict[str, str], last_event_id: str)
     stream_id, after = _place_of(last_event_id)
     if "ticket" in query:
         exchange.caller = node.gate.caller_of(node.tickets.attach(query["ticket"], stream_id))
-    log = await log_of(node, exchange.caller, stream_id)
+    followed = await log_of(node, exchange.caller, stream_id)
+    log = followed.log
     if log.published_end is not None and after == log.published:
         # The client has all of it. WHATWG HTML 9.2.3: 204 tells an EventSource to stop reconnecting.
-        await exchange.start(204, stream_headers(log))
+        await exchange.start(204, followed.headers())
         await exchange.finish()
         return
     options = options_of(node, exchange.headers(), query)
-    position = next_position(node, log, after, param="Last-Event-ID")
-    with node.consumer(log, position=position, peer=exchange.peer, coalesce_tokens=options.coalesce_tokens) as consumer:
-        await exchange.watched(consumer, _follow_on(exchange, log, consumer, options))
+    position = next_position(node, followed, after, param="Last-Event-ID")
+    with node.consumer(
+        followed, position=position, peer=exchange.peer, coalesce_tokens=options.coalesce_tokens
+    ) as consumer:
+        await exchange.watched(consumer, _follow_on(exchange, followed, consumer, options))
 
 
-async def _follow_on(exchange: Exchange, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
+async def _follow_on(exchange: Exchange, followed: Followed, consumer: Consumer, options: DeliveryOptions) -> None:
     await consumer.probe()
-    await _follow(exchange, log, consumer, options)
+    await _follow(exchange, followed, consumer, options)
 
 
-async def _follow(exchange: Exchange, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
-    encoder = TokenSSEEncoder(stream_id=log.stream_id)
+async def _follow(exchange: Exchange, followed: Followed, consumer: Consumer, options: DeliveryOptions) -> None:
+    encoder = TokenSSEEncoder(stream_id=followed.stream_id)
     first = encoder.head(consumer.position - 1, retry_ms=exchange.node.settings.stream.retry_ms)
-    await follow(exchange, log, consumer, encoder, options, first=first)
+    await follow(exchange, followed, consumer, encoder, options, first=first)
 
 
 def _linger_s(node: Node, query: dict[str, str], headers: dict[bytes, bytes]) -> float | None:

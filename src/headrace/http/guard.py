@@ -51,7 +51,7 @@ _OWN_SITES = frozenset({b"same-origin", b"none"})
 _WITH_JSON_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HTTP_SCHEMES = {"http": b"http://", "https": b"https://", "ws": b"http://", "wss": b"https://"}
 _METHODS = b"GET, POST, DELETE"  # of all routes
-_EXPOSED = b"Headrace-Stream-Id, Headrace-Durability, X-Request-Id, Retry-After, X-Should-Retry"
+_EXPOSED = b"Headrace-Stream-Id, Headrace-Durability, X-Request-Id, Retry-After, X-Should-Retry, Cache-Status, Age"
 _PREFLIGHT_AGE_S = 600
 _MAX_KNOWN_HOSTS = 64
 """Values of ``Host`` whose answer is remembered; clients choose them, so their number is bounded."""

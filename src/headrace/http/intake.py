@@ -1,32 +1,38 @@
-"""The intake: from what a client asks, by whatever door, to a stream that runs."""
+"""The intake: from what a client asks, by whatever door, to a stream that it follows."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from headrace.errors import BudgetExhausted, ClientRequestError, StreamExists
+from headrace.errors import BudgetExhausted, RelayError, StoreError, StreamExists, Unauthorized
 from headrace.http.asgi import Headers
+from headrace.http.ask import Ask
+from headrace.http.departures import Refused
+from headrace.http.followed import Followed
 from headrace.http.node import Node
-from headrace.http.parameters import tags_of
-from headrace.http.terms import purse_of, quote_of, rules_of, scopes_of
+from headrace.http.ordering import Ordered, order_of
+from headrace.http.sharing import Found, found, missed
+from headrace.http.terms import purse_of, rules_of, scopes_of
 from headrace.policy.meter import Meter
 from headrace.policy.purse import Purse
 from headrace.policy.queueing import Waiting
 from headrace.policy.quote import Quote
 from headrace.policy.scopes import max_output_tokens
 from headrace.policy.slots import Slot
-from headrace.protocol.request import GenerationRequest, engine_body
 from headrace.pump.charge import Charge
-from headrace.pump.order import Order
 from headrace.pump.pump import Pump
-from headrace.types.access import Caller
-from headrace.types.engine import Endpoint, EngineRequest
-from headrace.types.ids import RequestId, StreamId
+from headrace.types.ids import StreamId
+from headrace.types.outcome import Cause
 
 T = TypeVar("T")
+
+CLAIM_WAIT_S = 10.0
+"""How long a store may take to remember an ``Idempotency-Key``; what it remembers later is replaced by the next request."""
 
 
 class Waits(Protocol):
@@ -35,46 +41,117 @@ class Waits(Protocol):
     async def __call__(self, work: Coroutine[Any, Any, T]) -> T: ...
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for, read and checked as far as its door can."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A stream that a client is to follow."""
 
-    caller: Caller
-    request: GenerationRequest
-    body: bytes
-    """The request as it came."""
-    endpoint: Endpoint
-    stream_id: StreamId
-    """A free one."""
-    proposed_as: str | None = None
-    """What the client calls the id that it proposes; None: the id is ours."""
-    request_id: RequestId
-    headers: dict[bytes, bytes]
-    """All headers of the client, by lower-case name."""
-    linger_s: float | None
-    """How long the stream goes on without a consumer; None: not at all."""
-    wants_usage: bool
-    """Whether the usage chunk is shown."""
+    followed: Followed
+    headers: Headers
+    """What tells the client of its limits, and of the cache."""
+    stop: Callable[[str], None] | None
+    """Ends it for want of room, with a message for the client; None of one that is shared."""
 
 
-async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
-    """Start a stream as soon as the limits of all concerned allow it.
+async def begin(node: Node, ask: Ask, *, waits: Waits) -> Begun:
+    """Find an answer that need not be generated, or start a stream as soon as the limits of all concerned allow it.
 
     When it returns, the caller must follow the log in the same round of the event loop: see ``Supervisor.start``.
-
-    Returns:
-        The stream's pump, and headers that tell the client what is left of its limits.
 
     Raises:
         ClientRequestError: The request cannot be served to this caller; nothing was started.
         StreamExists: The id that the client proposes is taken.
         Overloaded: A limit, a budget or the node itself is at its end; nothing was started.
+        StoreError: What the request may share an answer with cannot be looked up, or not be remembered.
         ConsumerClosed: The client left while it waited.
     """
-    model = _model_of(node, ask)
-    scopes = scopes_of(node, ask.caller, model)
-    order = _order_of(node, ask, model, max_output_tokens(scopes))
+    ordered = order_of(node, ask)
+    key = ordered.same.departure_key
     if ask.proposed_as is not None:
         await _require_free(node, ask.stream_id, param=ask.proposed_as)
+    while True:
+        shared = await found(node, ordered.same, ordered.route, ordered.order.requester)
+        if isinstance(shared, Found):
+            return _shared(shared, ask)
+        if key is None:
+            return await _begun(node, ask, ordered, shared, waits)
+        if ordered.same.claim is None and node.departures.running(key) is not None:
+            continue  # somebody began while the cache was looked into
+        departing = node.departures.enter(key)
+        if departing is not None:
+            await _departed(departing, ask, waits)
+            continue
+        begun = await _departing(node, ask, ordered, shared, waits)
+        if begun is not None:
+            return begun
+
+
+async def _departed(departing: asyncio.Future[None], ask: Ask, waits: Waits) -> None:
+    """Wait until somebody else has begun what is asked for too, or was refused it.
+
+    Raises:
+        RelayError: The same key was refused it.
+        ConsumerClosed: The client left meanwhile.
+    """
+    try:
+        # Shielded: others wait for it too.
+        await waits(_until(asyncio.shield(departing)))
+    except Refused as refused:
+        # Another key has limits of its own.
+        if refused.key_id == ask.caller.key_id:
+            raise refused.error.with_traceback(None) from None
+
+
+async def _departing(node: Node, ask: Ask, ordered: Ordered, instead_of: StreamId | None, waits: Waits) -> Begun | None:
+    """Begin a stream that others wait for; None: somebody was faster, look again."""
+    key = ordered.same.departure_key or ""
+    pump: Pump | None = None
+    refused: Refused | None = None
+    try:
+        if instead_of is not None:
+            # What that came to was looked up before the others had to wait: somebody may have been about to begin it.
+            again = await found(node, ordered.same, ordered.route, ordered.order.requester)
+            if isinstance(again, Found):
+                return _shared(again, ask)
+            instead_of = again
+        begun = await _begun(node, ask, ordered, instead_of, waits)
+        pump = node.supervisor.find(ask.stream_id)
+        return begun
+    except _Overtaken:
+        return None
+    except RelayError as error:
+        if not isinstance(error, _OWN_FAULTS):
+            refused = Refused(error, ask.caller.key_id)
+        raise
+    finally:
+        node.departures.leave(key, pump, refused)
+
+
+_OWN_FAULTS = (StreamExists, Unauthorized)
+"""What keeps one request from beginning, and no other one that is the same."""
+
+
+class _Overtaken(Exception):
+    """The ``Idempotency-Key`` stands for another stream meanwhile."""
+
+
+async def _until(departing: asyncio.Future[None]) -> bool:
+    await departing
+    return True
+
+
+def _shared(shared: Found, ask: Ask) -> Begun:
+    return Begun(replace(shared.followed, lingers=ask.linger_s is not None), shared.headers, None)
+
+
+async def _begun(node: Node, ask: Ask, ordered: Ordered, instead_of: StreamId | None, waits: Waits) -> Begun:
+    """Start a stream as soon as there is room for it."""
+    order = ordered.order
+    scopes = scopes_of(node, ask.caller, order.model, ordered.targets[0].engine)
+    bounded = ordered.bounded(node, ask, max_output_tokens(scopes))
+    if bounded is not ordered:
+        # A limit that has changed since makes another answer than the one that its key in the cache stands for.
+        ordered = replace(bounded, order=msgspec.structs.replace(bounded.order, cache_key=None))
+    order = ordered.order
     asked = node.lobby.admission.ask(ask.caller.owner, scopes, order.prompt_tokens)
     has_waited = isinstance(asked, Waiting)
     slot = await _turn(node, asked, waits) if isinstance(asked, Waiting) else asked
@@ -84,10 +161,36 @@ async def begin(node: Node, ask: Ask, *, waits: Waits) -> tuple[Pump, Headers]:
             node.gate.caller_of(ask.caller.credential)
             if ask.proposed_as is not None:
                 await _require_free(node, ask.stream_id, param=ask.proposed_as)
-        return _start(node, ask, order, slot), _quota(slot, node.clocks.monotonic_s())
+        if ordered.same.claim is not None:
+            await _claim(node, ordered, instead_of)
+        pump = _start(node, ask, ordered, slot)
     except BaseException:
         slot.undo()
         raise
+    # An Idempotency-Key makes it linger too, but whoever sends one does not say that it would rather not wait for the head.
+    lingers = ask.linger_s is not None
+    followed = Followed(stream_id=order.stream_id, log=pump.log, party=pump.parties.first, lingers=lingers)
+    headers = [*_quota(slot, node.clocks.monotonic_s()), *missed(ordered.same)]
+    return Begun(followed, headers, lambda message: pump.stop(Cause.EVENT_TOO_LARGE, message))
+
+
+async def _claim(node: Node, ordered: Ordered, instead_of: StreamId | None) -> None:
+    """Remember durably which stream the ``Idempotency-Key`` stands for, before any engine is asked.
+
+    Raises:
+        StoreError: It could not be remembered: then the request must not be generated.
+        _Overtaken: Somebody claimed it while this request looked for it.
+    """
+    claim = ordered.same.claim
+    if claim is None:
+        return
+    try:
+        async with asyncio.timeout(CLAIM_WAIT_S):
+            held = await node.claims.claim(claim, instead_of=instead_of)
+    except TimeoutError:
+        raise StoreError("the store is too slow to remember this Idempotency-Key; try again, or without one") from None
+    if held.log_id != claim.log_id:
+        raise _Overtaken
 
 
 async def _turn(node: Node, waiting: Waiting, waits: Waits) -> Slot:
@@ -99,87 +202,21 @@ async def _turn(node: Node, waiting: Waiting, waits: Waits) -> Slot:
         raise
 
 
-def _model_of(node: Node, ask: Ask) -> str:
-    """Return the name of the model that is asked for; empty when the engine decides.
-
-    Raises:
-        ClientRequestError: It is not served, or not to this caller (404).
-    """
-    model, key = ask.request.model, ask.caller.key
-    model = model if model is not None else node.default_model
-    allowed = key.models if key is not None else None
-    served = node.models if allowed is None else [name for name in node.models or allowed if name in allowed]
-    if served is not None and model not in served:
-        raise ClientRequestError(
-            f"the model {model!r} does not exist here; served: {', '.join(served)}",
-            status=404,
-            code="model_not_found",
-            param="model",
-        )
-    return model or ""
-
-
-def _order_of(node: Node, ask: Ask, model: str, max_tokens: int | None) -> Order:
-    """Turn a request into an order.
-
-    Raises:
-        ClientRequestError: It asks for more tokens than the caller may have, or its tags are wrong.
-    """
-    request, engine, key = ask.request, node.settings.engine, ask.caller.key
-    wanted = request.max_output_tokens
-    if max_tokens is not None and wanted is not None and wanted > max_tokens:
-        field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
-        raise ClientRequestError(f"{field} = {wanted} is more than the {max_tokens} that are allowed here", param=field)
-    names = node.forwarded
-    headers = tuple(
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in ask.headers.items() if name in names
-    )
-    body = engine_body(
-        ask.body,
-        request,
-        model=node.default_model,
-        max_tokens=max_tokens,
-        max_tokens_as=_bound_name(node, ask.endpoint),
-        continuous_usage=engine.continuous_usage,
-    )
-    options = request.stream_options
-    return Order(
-        stream_id=ask.stream_id,
-        request_id=ask.request_id,
-        owner=ask.caller.owner,
-        key_id=ask.caller.key_id,
-        tags={**tags_of(ask.headers), **(key.tags if key is not None else {})},
-        model=model,
-        engine_request=EngineRequest(body=body, headers=headers, endpoint=ask.endpoint),
-        choices=request.choices,
-        wants_usage=ask.wants_usage,
-        hides_running_usage=engine.continuous_usage and not (options is not None and options.continuous_usage_stats),
-        keeps_content=node.settings.store.store_content and request.store is not False,
-        linger_s=ask.linger_s,
-    )
-
-
-def _bound_name(node: Node, endpoint: Endpoint) -> str:
-    """Return what the engine calls the bound on an answer; OpenAI's newer models refuse the older name in chats."""
-    engine = node.settings.engine
-    is_openai = engine.provider == "openai" or (engine.upstream or "").startswith("https://api.openai.com/")
-    return "max_completion_tokens" if is_openai and endpoint is Endpoint.CHAT else "max_tokens"
-
-
-def _start(node: Node, ask: Ask, order: Order, slot: Slot) -> Pump:
+def _start(node: Node, ask: Ask, ordered: Ordered, slot: Slot) -> Pump:
     """Start the stream, if its prompt can be paid for.
 
     Raises:
         BudgetExhausted: It cannot.
         RelayError: It could not be started; nothing was charged.
     """
+    order = ordered.order
     accepted_at = node.clocks.wall_time()
-    quote = quote_of(node.prices, order.model, accepted_at)
+    quote = node.prices.quote(order.model, ordered.targets[0], accepted_at)
     purse = purse_of(node, ask.caller, accepted_at)
     try:
         _reserve_prompt(purse, quote, order.prompt_tokens, accepted_at)
         charge = Charge(_meter_of(ask, slot, purse, quote), rules=rules_of(node.settings, order.model), quote=quote)
-        return node.supervisor.start(order, charge)
+        return node.supervisor.start(order, ordered.course(node, accepted_at), charge)
     except BaseException:
         purse.settle(0)
         raise

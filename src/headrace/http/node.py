@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.delivery.consumer import Consumer
 from headrace.delivery.options import DeliveryOptions
 from headrace.delivery.uptake import Peer
 from headrace.http.assets import Assets
+from headrace.http.departures import Departures
+from headrace.http.followed import Followed
 from headrace.http.identity import Gate
 from headrace.http.lobby import Lobby
+from headrace.http.prices import Prices
+from headrace.http.replays import Replays
+from headrace.http.routes import Routes
 from headrace.http.upkeep import UpstreamKeys
 from headrace.observe.metrics import Metrics
 from headrace.policy.budgets import Ledger
 from headrace.policy.limits import Limits
-from headrace.policy.prices import PriceBook
 from headrace.policy.tickets import Tickets
 from headrace.policy.timeouts import Timeouts
+from headrace.pump.clocks import Clocks
+from headrace.pump.engines import Engines
 from headrace.pump.housekeeping import Housekeeper
-from headrace.pump.pump import Clocks
 from headrace.pump.supervisor import Supervisor
 from headrace.settings import Settings
-from headrace.stream.log import StreamLog
-from headrace.stream.store import Keys, Records, Store
+from headrace.stream.store import CacheIndex, Claims, Keys, Records, Store
 from headrace.stream.sweep import Sweep
+from headrace.types.engine import Capabilities
 from headrace.types.ids import Offset, RequestId, StreamId
 
 
@@ -44,7 +49,7 @@ def new_request_id() -> RequestId:
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """What handlers need, built once by the composition root. ``settings`` and ``prices`` change with a reload."""
+    """What handlers need, built once by the composition root. ``settings``, ``routes`` and ``prices`` change with a reload."""
 
     settings: Settings
     supervisor: Supervisor
@@ -52,17 +57,25 @@ class Node:
     store: Store
     records: Records
     keys: Keys
+    claims: Claims
+    cache: CacheIndex
     sweep: Sweep
     metrics: Metrics
     clocks: Clocks
     models: Sequence[str] | None
-    """Models served; None when the engine's own list decides."""
-    upstream_keys: UpstreamKeys | None
-    """The engine's keys; None for an engine that needs none."""
+    """Models of the default engine; None when its own list decides."""
+    engines: Engines
+    routes: Routes
+    upstream_keys: Mapping[str, UpstreamKeys]
+    """Keys of the engines that need any, by the engine's name."""
+    departures: Departures
+    replays: Replays
+    capabilities: Callable[[Settings], Mapping[str, Capabilities]]
+    """What each engine can do, by name, as settings say."""
     gate: Gate
     lobby: Lobby
     ledger: Ledger
-    prices: PriceBook
+    prices: Prices
     tickets: Tickets
     assets: Assets
     """The files of the page."""
@@ -91,10 +104,10 @@ class Node:
         """The model of requests that name none; None when the engine decides."""
         return self.models[0] if self.models else None
 
-    def consumer(self, log: StreamLog, *, position: Offset, peer: Peer, coalesce_tokens: int = 1) -> Consumer:
-        """Return a consumer of ``log`` that begins at ``position``."""
+    def consumer(self, followed: Followed, *, position: Offset, peer: Peer, coalesce_tokens: int = 1) -> Consumer:
+        """Return a consumer of a log that begins at ``position``."""
         return Consumer(
-            log,
+            followed.log,
             store=self.store,
             position=position,
             peer=peer,
@@ -103,4 +116,6 @@ class Node:
             sweep=self.sweep,
             clock=self.clocks.monotonic_s,
             coalesce_tokens=coalesce_tokens,
+            party=followed.party,
+            pace=followed.pace,
         )

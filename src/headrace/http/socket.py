@@ -25,14 +25,16 @@ from headrace.delivery.uptake import Peer, Uptake
 from headrace.delivery.writer import write
 from headrace.errors import ClientRequestError, Overloaded, RelayError, StreamCancelled
 from headrace.http.asgi import Message, Receive, Scope, Send
+from headrace.http.ask import Ask
 from headrace.http.closing import Close, Closing
 from headrace.http.exchange import NoPeer
-from headrace.http.intake import Ask, begin
+from headrace.http.followed import Followed
+from headrace.http.intake import begin
 from headrace.http.node import Node, new_request_id
 from headrace.http.parameters import stream_id_of
 from headrace.http.socket_caller import SocketCaller
 from headrace.http.streams import next_position
-from headrace.http.visible import log_of, visible_pump
+from headrace.http.visible import log_of, stop
 from headrace.http.websocket import SHUTDOWN
 from headrace.protocol.duplex import (
     SUBPROTOCOL,
@@ -51,7 +53,6 @@ from headrace.protocol.duplex import (
     pong_message,
 )
 from headrace.protocol.request import parse_chat_request
-from headrace.stream.log import StreamLog
 from headrace.types.engine import Endpoint
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause
@@ -62,6 +63,9 @@ TICKET_SUBPROTOCOL = "headrace.ticket."
 """A browser cannot set headers on a handshake; a ticket may ride as a subprotocol behind this."""
 
 T = TypeVar("T")
+
+_OF_HANDSHAKE = frozenset({b"cache-control", b"idempotency-key"})
+"""Headers that would hold for every request of a connection. Browsers send the first with each handshake."""
 
 MAX_REASON_BYTES = 120
 """Of a close frame (RFC 6455 5.5: 125 with the code)."""
@@ -114,7 +118,8 @@ class Socket:
     def __init__(self, node: Node, connection: FrameConnection, *, headers: dict[bytes, bytes]) -> None:
         self._node = node
         self._connection = connection
-        self._headers = headers
+        # What a browser says of the handshake is no wish of the requests that follow.
+        self._headers = {name: value for name, value in headers.items() if name not in _OF_HANDSHAKE}
         self._uptake = Uptake(connection, node.clocks.monotonic_s())
         self._followed: dict[StreamId, Consumer] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -236,29 +241,29 @@ class Socket:
         """Start a stream; ``queued`` is done when that takes its time."""
 
         async def wait(work: Coroutine[Any, Any, T]) -> T:
-            queued.set_result(None)
+            if not queued.done():
+                queued.set_result(None)
             return await work
 
         try:
-            pump, _ = await begin(self._node, ask, waits=wait)
+            begun = await begin(self._node, ask, waits=wait)
         except RelayError as error:
             self._node.metrics.rejected(error.status)
             await self._write(error_message(error, stream=ask.stream_id))
         else:
-            self._follow(pump.log, Offset(0), message)
+            self._follow(begun.followed, Offset(0), message)
 
     async def _resume(self, message: Resume) -> None:
         node, stream_id = self._node, stream_id_of(message.stream, "stream")
         self._require_room(stream_id)
-        log = await log_of(node, self.caller.now(), stream_id)
-        self._follow(log, next_position(node, log, Offset(message.after), param="after"), message)
+        followed = await log_of(node, self.caller.now(), stream_id)
+        self._follow(followed, next_position(node, followed, Offset(message.after), param="after"), message)
 
     async def _stop(self, message: Stop) -> None:
         stream_id = stream_id_of(message.stream, "stream")
-        pump = visible_pump(self._node, self.caller.now(), stream_id)
-        if pump is not None:
-            pump.stop(Cause.CLIENT_STOP, "stopped by request")
-        elif stream_id in self._waiting:
+        if stop(self._node, self.caller.now(), stream_id, "stopped by request"):
+            return
+        if stream_id in self._waiting:
             self._turn_away(stream_id)
         else:
             # Ended already, or never there, which is an error.
@@ -333,31 +338,34 @@ class Socket:
 
     # --- what the client gets
 
-    def _follow(self, log: StreamLog, position: Offset, message: Start | Resume) -> None:
+    def _follow(self, followed: Followed, position: Offset, message: Start | Resume) -> None:
         defaults = self._node.options
         options = DeliveryOptions(
             coalesce_tokens=message.coalesce_tokens or defaults.coalesce_tokens,
             merge=defaults.merge if message.merge is None else message.merge,
         )
         # The connection's uptake is watched for all its streams together.
-        consumer = self._node.consumer(log, position=position, peer=NoPeer(), coalesce_tokens=options.coalesce_tokens)
-        early_credit = self._early_credit.pop(log.stream_id, 0)
+        consumer = self._node.consumer(
+            followed, position=position, peer=NoPeer(), coalesce_tokens=options.coalesce_tokens
+        )
+        stream_id = followed.stream_id
+        early_credit = self._early_credit.pop(stream_id, 0)
         if message.credit is not None or early_credit:
             consumer.grant((message.credit or 0) + early_credit)
         consumer.__enter__()
-        self._followed[log.stream_id] = consumer
-        task = self._tasks.create_task(self._deliver(log, consumer, options), name=f"deliver {log.stream_id}")
+        self._followed[stream_id] = consumer
+        task = self._tasks.create_task(self._deliver(stream_id, consumer, options), name=f"deliver {stream_id}")
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
 
-    async def _deliver(self, log: StreamLog, consumer: Consumer, options: DeliveryOptions) -> None:
-        encoder = DuplexEncoder(stream_id=log.stream_id)
+    async def _deliver(self, stream_id: StreamId, consumer: Consumer, options: DeliveryOptions) -> None:
+        encoder = DuplexEncoder(stream_id=stream_id)
         try:
             await write(consumer, encoder, self._send, observer=self._node.metrics, merge=options.merge)
         except ConsumerClosed:
             return
         finally:
-            self._followed.pop(log.stream_id, None)
+            self._followed.pop(stream_id, None)
             consumer.__exit__()
 
     async def _send(self, frames: bytes) -> None:

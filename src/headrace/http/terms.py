@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from headrace.http.node import Node
+from headrace.http.prices import Prices
 from headrace.policy.billing import BillingRules, Counts, bill_of
-from headrace.policy.prices import PriceBook
 from headrace.policy.purse import Purse
-from headrace.policy.quote import Quote
 from headrace.policy.scopes import Scope, ScopeKind
-from headrace.settings import Settings
+from headrace.settings import Settings, UpstreamSettings
 from headrace.types.access import Allowance, Budget, Caller, ClientKey, Owner
 from headrace.types.bill import Bill
 from headrace.types.record import Record
@@ -54,7 +52,7 @@ def limits_of(node: Node, kind: ScopeKind, name: str) -> Allowance | None:
         case ScopeKind.MODEL:
             return model_limits(node, name)
         case ScopeKind.ENGINE:
-            return node.settings.engine.limits
+            return engine_limits(node, name)
 
 
 def model_limits(node: Node, model: str) -> Allowance:
@@ -62,12 +60,30 @@ def model_limits(node: Node, model: str) -> Allowance:
     return settings.limits if settings is not None else _BOUNDLESS
 
 
-def scopes_of(node: Node, caller: Caller, model: str) -> list[Scope]:
-    """Return everything that a request counts for."""
+def engine_limits(node: Node, engine: str) -> Allowance:
+    return engine_settings(node, engine).limits
+
+
+def engine_settings(node: Node, engine: str) -> UpstreamSettings:
+    """Return the settings of an engine; of one that they name no more, until the restart, those of the default one."""
+    if engine == node.engines.default:
+        return node.settings.engine
+    return node.settings.engines.get(engine) or node.settings.engine
+
+
+def scopes_of(node: Node, caller: Caller, model: str, engine: str) -> list[Scope]:
+    """Return everything that a request counts for.
+
+    Args:
+        node: Knows the limits.
+        caller: Who asks.
+        model: For what.
+        engine: The one that is asked first. Another one that steps in is not counted for.
+    """
     held = [
         (ScopeKind.OWNER, caller.owner, owner_limits(node, caller.owner)),
         (ScopeKind.MODEL, model, model_limits(node, model)),
-        (ScopeKind.ENGINE, node.supervisor.engine.name, node.settings.engine.limits),
+        (ScopeKind.ENGINE, engine, engine_limits(node, engine)),
     ]
     if caller.key is None:
         held = [part for part in held if part[2] != _BOUNDLESS]
@@ -75,6 +91,15 @@ def scopes_of(node: Node, caller: Caller, model: str) -> list[Scope]:
         # Also those without a limit, so that one which is set later counts the streams that run by then.
         held.insert(0, (ScopeKind.KEY, caller.key.id, key_limits(node, caller.key)))
     return [node.lobby.admission.scope(kind, name, limits) for kind, name, limits in held]
+
+
+def most_output_tokens(node: Node, caller: Caller, model: str, engine: str) -> int | None:
+    """Return how many tokens each choice of an answer may have by the limits of all that it counts for; None: any number."""
+    held = [owner_limits(node, caller.owner), model_limits(node, model), engine_limits(node, engine)]
+    if caller.key is not None:
+        held.append(key_limits(node, caller.key))
+    bounds = (allowance.max_output_tokens for allowance in held)
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def rules_of(settings: Settings, model: str) -> BillingRules:
@@ -86,12 +111,7 @@ def rules_of(settings: Settings, model: str) -> BillingRules:
     )
 
 
-def quote_of(prices: PriceBook, model: str, at: float) -> Quote | None:
-    """Return the price of a model at a time in Unix seconds; None when it is not known."""
-    return prices.quote(model, datetime.fromtimestamp(at, UTC))
-
-
-def recovered_bill(settings: Settings, prices: PriceBook, record: Record) -> Bill:
+def recovered_bill(settings: Settings, prices: Prices, record: Record) -> Bill:
     """Return the bill of a request whose stream a crash has cut off: all that its log holds can still be delivered."""
     counts = Counts(
         prompt_tokens=record.prompt_tokens,
@@ -101,7 +121,7 @@ def recovered_bill(settings: Settings, prices: PriceBook, record: Record) -> Bil
         delivered_tokens=record.delivered_tokens,
         is_reported=False,
     )
-    quote = quote_of(prices, record.model, record.accepted_at)
+    quote = prices.quote_of(record.model, record.engine, record.engine_model, record.accepted_at)
     return bill_of(record.state, counts, rules_of(settings, record.model), quote, was_accepted=True)
 
 

@@ -11,6 +11,7 @@ from headrace.http.parameters import whole_number
 from headrace.http.stream_view import StreamView, found_view
 from headrace.http.visible import stream_id_in_path
 from headrace.stream.segment import Flush
+from headrace.types.attempt import Seam
 from headrace.types.ids import Offset, StreamId
 from headrace.types.outcome import Cause, Durability, State
 
@@ -39,6 +40,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """``degraded``: the store failed, and what neither it nor memory has is missing among the flushes."""
     flushes: list[Flush]
     has_more: bool
+    seams: list[Seam]
+    """Where the answer goes on with another attempt's text; all of them on every page."""
 
 
 async def show_timeline(exchange: Exchange) -> None:
@@ -68,6 +71,7 @@ async def show_timeline(exchange: Exchange) -> None:
         durability=view.durability,
         flushes=flushes[:limit],
         has_more=len(flushes) > limit,
+        seams=view.seams,
     )
     await exchange.respond_json(timeline)
 
@@ -94,7 +98,7 @@ async def _in_store(node: Node, view: StreamView, after: Offset, limit: int) -> 
     """
     is_degraded = view.durability is Durability.DEGRADED
     try:
-        return await node.store.flushes(view.id, after=after, limit=limit)
+        return await node.store.flushes(view.log_id, after=after, limit=limit)
     except StoreError:
         if is_degraded:
             return []

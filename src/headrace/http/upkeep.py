@@ -43,10 +43,7 @@ class UpstreamKeys:
         """
         # Before the keys are read, so that no change is missed.
         files = KeyFiles(references)
-        try:
-            keys = await asyncio.to_thread(read_keys, references, self._environ)
-        except SettingsError as error:
-            raise SettingsError(f"engine.upstream_keys: {error.message}") from error
+        keys = await asyncio.to_thread(read_keys, references, self._environ)
 
         def use() -> None:
             self._use(tuple(references), files, keys)
@@ -74,10 +71,10 @@ class UpstreamKeys:
         self._ring.replace(keys)
 
 
-async def look_after(gate: Gate, upstream_keys: UpstreamKeys | None) -> None:
+async def look_after(gate: Gate, upstream_keys: Mapping[str, UpstreamKeys]) -> None:
     """Look at both kinds of keys, for ever."""
     while True:
         await asyncio.sleep(ROUND_S)
         await gate.refresh()
-        if upstream_keys is not None:
-            await upstream_keys.look()
+        for keys in upstream_keys.values():
+            await keys.look()

@@ -164,8 +164,8 @@ class Metrics:
             waiting
         )
 
-    def watch_upstream_keys(self, states: Callable[[], Sequence[UpstreamKeyState]]) -> None:
-        """Ask at each scrape how the engine's keys stand."""
+    def watch_upstream_keys(self, states: Callable[[], Sequence[tuple[str, UpstreamKeyState]]]) -> None:
+        """Ask at each scrape how the engines' keys stand; each comes with its engine's name."""
         self.registry.register(_UpstreamKeys(states))
 
     def text(self) -> bytes:
@@ -197,23 +197,30 @@ class UpstreamKeyState(Protocol):
 
 
 class _UpstreamKeys(Collector):
-    """The engine's keys, by reference."""
+    """The engines' keys, by engine and reference."""
 
-    def __init__(self, states: Callable[[], Sequence[UpstreamKeyState]]) -> None:
+    def __init__(self, states: Callable[[], Sequence[tuple[str, UpstreamKeyState]]]) -> None:
         self._states = states
 
     def collect(self) -> Iterable[Metric]:
-        running = GaugeMetricFamily("headrace_upstream_key_running", "Generations with this key.", labels=["key"])
-        usable = GaugeMetricFamily("headrace_upstream_key_usable", "0 while it rests or is retired.", labels=["key"])
-        requests = CounterMetricFamily("headrace_upstream_key_requests", "Requests sent with it.", labels=["key"])
-        rejected = CounterMetricFamily(
-            "headrace_upstream_key_rejected", "Those answered with 401, 403 or 429.", labels=["key"]
+        running = GaugeMetricFamily(
+            "headrace_upstream_key_running", "Generations with this key.", labels=["engine", "key"]
         )
-        for state in self._states():
-            running.add_metric([state.name], state.running)
-            usable.add_metric([state.name], not (state.is_resting or state.is_retired))
-            requests.add_metric([state.name], state.requests)
-            rejected.add_metric([state.name], state.rejected)
+        usable = GaugeMetricFamily(
+            "headrace_upstream_key_usable", "0 while it rests or is retired.", labels=["engine", "key"]
+        )
+        requests = CounterMetricFamily(
+            "headrace_upstream_key_requests", "Requests sent with it.", labels=["engine", "key"]
+        )
+        rejected = CounterMetricFamily(
+            "headrace_upstream_key_rejected", "Those answered with 401, 403 or 429.", labels=["engine", "key"]
+        )
+        for engine, state in self._states():
+            labels = [engine, state.name]
+            running.add_metric(labels, state.running)
+            usable.add_metric(labels, not (state.is_resting or state.is_retired))
+            requests.add_metric(labels, state.requests)
+            rejected.add_metric(labels, state.rejected)
         return (running, usable, requests, rejected)
 
 

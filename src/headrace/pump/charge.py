@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from headrace.policy.billing import BillingRules, Counts, bill_of
+from headrace.policy.billing import BillingRules, Counts, bill_of, sum_of
 from headrace.policy.meter import Meter
 from headrace.policy.quote import Quote
 from headrace.types.bill import Bill, BillRule
@@ -17,10 +18,10 @@ class Charge:
     Args:
         meter: What it pays with as tokens come.
         rules: What is charged for an answer that was cut off.
-        quote: The model's price; None when it is not known.
+        quote: The price of the model that answers; None when it is not known.
     """
 
-    __slots__ = ("_meter", "_quote", "_rules", "is_metered")
+    __slots__ = ("_meter", "_quotes", "_rules", "is_metered")
 
     def __init__(
         self, meter: Meter | None = None, *, rules: BillingRules | None = None, quote: Quote | None = None
@@ -28,7 +29,25 @@ class Charge:
         self.is_metered = meter is not None
         self._meter = meter
         self._rules = rules or BillingRules()
-        self._quote = quote
+        self._quotes = [quote]
+
+    @property
+    def quote(self) -> Quote | None:
+        """The price of the model that answers now; None when it is not known."""
+        return self._quotes[-1]
+
+    def next_part(self, quote: Quote | None, *, keeps_last: bool) -> None:
+        """Pay another model from now on.
+
+        Args:
+            quote: Its price.
+            keeps_last: Whether the one before it has answered, and so is paid too.
+        """
+        if not keeps_last:
+            self._quotes.pop()
+        self._quotes.append(quote)
+        if self._meter is not None:
+            self._meter.requote(quote, pays_prompt=keeps_last)
 
     def tokens_left(self, now_s: float) -> float:
         """Return what the scarcest of its rates of tokens has left, below zero while it is overdrawn; infinity without any."""
@@ -38,9 +57,21 @@ class Charge:
         """Pay for tokens that came. Returns why the stream must end now, None when it need not."""
         return None if self._meter is None else self._meter.spend(tokens, now_s)
 
-    def bill(self, state: State, counts: Counts, *, was_accepted: bool) -> Bill:
-        """Return the bill of a stream that has ended."""
-        return bill_of(state, counts, self._rules, self._quote, was_accepted=was_accepted)
+    def bill(self, state: State, counts: Sequence[Counts], *, was_accepted: bool) -> Bill:
+        """Return the bill of a stream that has ended.
+
+        Args:
+            state: How.
+            counts: Of each part of the answer.
+            was_accepted: Whether the last engine that was asked worked on it; those that have answered before it did.
+        """
+        *earlier, last = [
+            bill_of(state, part, self._rules, quote, was_accepted=True)
+            for part, quote in zip(counts, self._quotes, strict=True)
+        ]
+        if was_accepted:
+            return sum_of([*earlier, last])
+        return sum_of(earlier)
 
     def settle(self, bill: Bill, now_s: float) -> None:
         """Give back what is held, and pay exactly what the bill says. Again: correct that."""

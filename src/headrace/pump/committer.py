@@ -60,6 +60,8 @@ class Late(msgspec.Struct, frozen=True, gc=False):
     opening: Opening
     seal: Seal
     record: Record
+    joined: tuple[Record, ...] = ()
+    """Of the requests that shared it."""
 
 
 class Committer:
@@ -155,7 +157,8 @@ class Committer:
         job.is_published = True
         self._in_flight.append(job)
         if lates:
-            self._records.save([late.record for late in lates]).add_done_callback(self._saved)
+            rows = [record for late in lates for record in (late.record, *late.joined)]
+            self._records.save(rows).add_done_callback(self._saved)
         self._store.commit(batch).add_done_callback(partial(self._retried, job, lates))
 
     def correct(self, settlements: Sequence[Settlement]) -> None:
@@ -252,7 +255,8 @@ class Committer:
                 del self._late[oldest]
                 logger.error("too many ends wait for the store: that of %s is lost", oldest)
             seal = Seal(log.lease, taken.end, log.appended, pump.ended_at or 0.0)
-            self._late[log.stream_id] = Late(pump.opening(), seal, pump.record())
+            joined = tuple(pump.record_of(party) for party in pump.parties.joined)
+            self._late[log.stream_id] = Late(pump.opening(), seal, pump.record(), joined)
         log.trim()
         log.publish(taken)
 
@@ -270,3 +274,5 @@ def _add(batch: Batch, rows: list[Record], pump: Pump, taken: Taken) -> None:
     record = pump.take_record()
     if record is not None:
         rows.append(record)
+    if pump.parties.stale:
+        rows.extend(pump.take_joined_records())

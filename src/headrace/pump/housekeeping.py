@@ -11,7 +11,7 @@ import msgspec
 from headrace.errors import StoreError
 from headrace.pump.committer import Committer
 from headrace.pump.supervisor import Supervisor
-from headrace.stream.store import Records, Store
+from headrace.stream.store import CacheIndex, Claims, Records, Store
 from headrace.types.outcome import Cause
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ class Retention(msgspec.Struct, frozen=True):
     max_bytes: int
     retain_usage_s: float
     """How long what a request cost is kept after it was accepted."""
+    cache_for_s: float = 0.0
+    """How long an answer may be given again."""
+    cache_entries: int = 0
+    cache_bytes: int = 0
 
 
 class Housekeeper:
@@ -45,6 +49,8 @@ class Housekeeper:
         *,
         store: Store,
         records: Records,
+        claims: Claims,
+        cache: CacheIndex,
         committer: Committer,
         supervisor: Supervisor,
         node: str,
@@ -54,6 +60,8 @@ class Housekeeper:
     ) -> None:
         self._store = store
         self._records = records
+        self._claims = claims
+        self._cache = cache
         self._committer = committer
         self._supervisor = supervisor
         self._node = node
@@ -88,6 +96,16 @@ class Housekeeper:
             if pump is not None:
                 pump.stop(Cause.OPERATOR, "an operator stopped it")
         if number % TRIM_ROUNDS == 0:
-            await self._store.trim(ended_before=now - self.retention.keep_s, max_bytes=self.retention.max_bytes)
-            await self._records.trim(accepted_before=now - self.retention.keep_s)
-            await self._records.trim_usage(accepted_before=now - self.retention.retain_usage_s)
+            await self._trim(now)
+
+    async def _trim(self, now: float) -> None:
+        kept = self.retention
+        await self._store.trim(ended_before=now - kept.keep_s, max_bytes=kept.max_bytes)
+        await self._records.trim(accepted_before=now - kept.keep_s)
+        await self._records.trim_usage(accepted_before=now - kept.retain_usage_s)
+        await self._claims.trim(claimed_before=now - kept.keep_s)
+        await self._cache.trim(
+            stored_before=now - min(kept.keep_s, kept.cache_for_s),
+            max_entries=kept.cache_entries,
+            max_bytes=kept.cache_bytes,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.pump.party import Requester
 from headrace.types.chunk import BYTES_PER_TOKEN
 from headrace.types.engine import EngineRequest
 from headrace.types.ids import KeyId, RequestId, StreamId
@@ -29,6 +30,23 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     linger_s: float | None = None
     """How long the stream goes on without a consumer, in seconds; None: not at all."""
+
+    share_key: str | None = None
+    """Digest that identical requests have, which may join while it runs; None: none may."""
+    cache_key: str | None = None
+    """Digest under which the whole answer may be given again; None: it may not."""
+
+    @property
+    def requester(self) -> Requester:
+        """Who asks."""
+        return Requester(
+            stream_id=self.stream_id,
+            request_id=self.request_id,
+            owner=self.owner,
+            key_id=self.key_id,
+            tags=self.tags,
+            linger_s=self.linger_s,
+        )
 
     @property
     def prompt_tokens(self) -> int:

@@ -39,7 +39,7 @@ class Reckoning:
     @property
     def generated_tokens(self) -> int:
         """What the engine had sent, whatever became of it."""
-        return self._tally.tokens + self._tally.unlogged_tokens
+        return self._tally.generated_tokens
 
     @property
     def delivered_tokens(self) -> int:
@@ -71,7 +71,7 @@ class Reckoning:
 
         Args:
             now_s: Monotonic seconds.
-            was_accepted: Whether the engine had taken the request.
+            was_accepted: Whether the engine that was asked last had taken the request.
         """
         self._was_accepted = was_accepted
         self._saved_delivered = self.delivered_tokens

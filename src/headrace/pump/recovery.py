@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -56,7 +57,7 @@ async def recover(
     seals: list[Seal] = []
     for left in await store.claim(node, lease_s=lease_s, now=now):
         tokens, size = await _count(store, left)
-        still_open = [record for record in await records.of_stream(left.stream_id) if not record.state.is_terminal]
+        still_open = [record for record in await records.of_stream(left.stream_id) if _is_open(record)]
         end = _end(still_open, tokens)
         seals.append(Seal(Lease(left.stream_id, node, left.epoch), end, left.entries, now))
         for record in still_open:
@@ -69,16 +70,22 @@ async def recover(
                 tokens_source=TokenSource.COUNTED,
                 entries=left.entries,
                 bytes=size,
-                generated_tokens=tokens,
+                generated_tokens=tokens if record.log_id is None else 0,
                 delivered_tokens=tokens,  # all that the log has can be had by resuming
             )
-            closed.append(msgspec.structs.replace(lost, bill=bill(lost)))
+            lost = msgspec.structs.replace(lost, bill=bill(lost) if record.log_id is None else Bill())
+            if record.state.is_terminal:
+                lost = msgspec.structs.replace(lost, state=record.state, cause=record.cause, ended_at=record.ended_at)
+            closed.append(lost)
     if seals:
-        saved = records.save(closed)
-        await store.commit(Batch(seals=seals))
-        await saved
+        await asyncio.gather(records.save(closed), store.commit(Batch(seals=seals)))
         logger.warning("closed %d streams that a crash left open", len(seals))
     return closed
+
+
+def _is_open(record: Record) -> bool:
+    """Return whether a record lacks something: its end, or its bill, where its client had left the stream to others."""
+    return not record.state.is_terminal or (record.log_id is None and record.bill is None)
 
 
 def _end(lost: Sequence[Record], tokens: int) -> End:

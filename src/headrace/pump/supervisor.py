@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -13,14 +13,16 @@ from headrace.errors import Overloaded, StreamExists
 from headrace.policy.limits import Limits
 from headrace.policy.timeouts import Timeouts
 from headrace.pump.charge import Charge
+from headrace.pump.clocks import Clocks
 from headrace.pump.committer import Committer, Late
+from headrace.pump.course import Course
 from headrace.pump.order import Order
-from headrace.pump.pump import Clocks, Pump
+from headrace.pump.party import Party, Requester
+from headrace.pump.pump import Pump
 from headrace.pump.tick import Tick
 from headrace.stream.log import StreamLog
 from headrace.stream.store import Lease
 from headrace.stream.sweep import SWEEP_S, Sweep
-from headrace.types.engine import Engine
 from headrace.types.ids import StreamId
 from headrace.types.outcome import Cause, State
 
@@ -40,13 +42,13 @@ class StreamObserver(Protocol):
 class Supervisor:
     """Owner of every running stream of this node; an async context manager.
 
-    Leaving it ends what still runs as ``truncated/shutdown`` and commits it.
+    Leaving it ends what still runs as ``truncated/shutdown`` and commits it. ``on_ended`` is called when a stream has ended,
+    before its end is committed.
     """
 
     def __init__(
         self,
         *,
-        engine: Engine,
         committer: Committer,
         tick: Tick,
         sweep: Sweep,
@@ -57,9 +59,9 @@ class Supervisor:
         node: str,
         clocks: Clocks,
         observer: StreamObserver,
+        on_ended: Callable[[Pump], None] | None = None,
         vendor_wait_s: float = 60.0,
     ) -> None:
-        self.engine = engine
         self._committer = committer
         self._tick = tick
         self._sweep = sweep
@@ -70,8 +72,11 @@ class Supervisor:
         self._node = node
         self._clocks = clocks
         self._observer = observer
+        self._on_ended = on_ended
         self._vendor_wait_s = vendor_wait_s
         self._pumps: dict[StreamId, Pump] = {}
+        self._joined: dict[StreamId, Pump] = {}
+        """By the ids of requests that share a stream which another one began."""
         self._heard: dict[Pump, float] = {}
         self._stack = AsyncExitStack()
         self.is_draining = False
@@ -100,7 +105,7 @@ class Supervisor:
         self._limits = limits
         self._vendor_wait_s = vendor_wait_s
 
-    def start(self, order: Order, charge: Charge | None = None) -> Pump:
+    def start(self, order: Order, course: Course, charge: Charge | None = None) -> Pump:
         """Start a stream and return its pump at once; its log is empty and queued.
 
         The caller follows the log in the same round of the event loop: a stream that nobody follows and that does not
@@ -117,14 +122,13 @@ class Supervisor:
             raise Overloaded(
                 f"{len(self._pumps)} streams run, which is limits.max_streams", status=503, retry_after_s=1.0
             )
-        if order.stream_id in self._pumps:
-            raise StreamExists(f"the stream id {order.stream_id} is taken", param="Headrace-Stream-Id")
+        self._require_free(order.stream_id)
         lease = Lease(order.stream_id, self._node, 1)
         log = StreamLog(lease, owner=order.owner, tail_bytes=self._limits.tail_bytes)
         pump = Pump(
             order,
             log,
-            engine_name=self.engine.name,
+            course=course,
             timeouts=self._timeouts,
             limits=self._limits,
             on_malformed=self._on_malformed,
@@ -134,15 +138,32 @@ class Supervisor:
             on_end=self._ended,
             charge=charge,
         )
-        pump.begin(lambda on_ready: self.engine.start(order.engine_request, on_ready))
+        pump.begin()
         self._pumps[order.stream_id] = pump
         self._sweep.add(pump)
         self._observer.started()
         return pump
 
+    def join(self, pump: Pump, requester: Requester) -> Party:
+        """Let one more request have a stream; the caller follows its log in the same round of the event loop.
+
+        Raises:
+            StreamExists: The id that its client shall know it by is taken.
+            Overloaded: As many have it as may.
+        """
+        self._require_free(requester.stream_id)
+        if len(pump.parties.joined) >= self._limits.max_followers:
+            raise Overloaded(f"{self._limits.max_followers} requests share this stream, which is limits.max_followers")
+        self._joined[requester.stream_id] = pump
+        return pump.parties.join(requester)
+
+    def _require_free(self, stream_id: StreamId) -> None:
+        if self.find(stream_id) is not None:
+            raise StreamExists(f"the stream id {stream_id} is taken", param="Headrace-Stream-Id")
+
     def find(self, stream_id: StreamId) -> Pump | None:
-        """Return the pump of a stream that runs, or ended a moment ago, here."""
-        return self._pumps.get(stream_id)
+        """Return the pump of a stream that runs, or ended a moment ago, here, by the id that any of its clients knows."""
+        return self._pumps.get(stream_id) or self._joined.get(stream_id)
 
     def late(self, stream_id: StreamId) -> Late | None:
         """Return the end of a degraded stream as long as the store does not have it."""
@@ -152,10 +173,18 @@ class Supervisor:
         """Know a stream no longer that has ended; its followers still get what they have not read."""
         pump = self._pumps.pop(stream_id, None)
         if pump is not None:
+            for party in pump.parties.joined:
+                self._joined.pop(party.requester.stream_id, None)
             self._sweep.discard(pump)
 
     def erase(self, stream_id: StreamId) -> None:
-        """Know it no longer, and see to it that the store does not get an end of it that it missed."""
+        """Know it no longer, and see to it that the store does not get an end of it that it missed.
+
+        Of a request that shares a stream nothing more is saved; the stream goes on.
+        """
+        shared = self._joined.pop(stream_id, None)
+        if shared is not None:
+            shared.parties.drop(stream_id)
         pump = self._pumps.get(stream_id)
         if pump is not None:
             pump.reckoning.leave_vendor()
@@ -180,6 +209,8 @@ class Supervisor:
         end = pump.log.end
         if end is not None:
             self._observer.ended(end.state, end.cause, malformed_chunks=end.malformed_chunks, ttft_s=pump.ttft_s)
+        if self._on_ended is not None:
+            self._on_ended(pump)
 
     def end_all(self) -> None:
         """End what still runs as ``truncated/shutdown``; followers are told after the commit."""

@@ -91,6 +91,9 @@ class Tick:
             self._is_rushing = True
             self._loop.call_soon(self._commit_now)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self._loop.call_later(delay_s, callback)
+
     def aclose(self) -> None:
         """Commit what is marked and stop ticking."""
         self._commit_now()
