@@ -76,7 +76,7 @@ def test_the_page_asks_for_a_key_once_and_says_what_an_answer_cost(
     view.wait_for_status("Complete")
     figures = view.answers.last.locator(".figures")
     figures.get_by_text(re.compile(MONEY)).wait_for()
-    view.answers.last.get_by_text("Cost in detail").click()
+    view.answers.last.get_by_text("Details", exact=True).click()
     view.answers.last.get_by_text("10 tokens", exact=True).first.wait_for()
     view.page.reload()
     figures.get_by_text(re.compile(MONEY)).wait_for()

@@ -41,7 +41,9 @@ export async function followAnswer(
   let hasAnswer = false;
   try {
     watchdog.feed();
-    const init = { ...request.init, cache: "no-store", signal: connection.signal } as const;
+    // Browsers keep no answer to a POST, and would tell the relay with `Cache-Control: no-cache` that it may not, either.
+    const cache = request.init.method === "GET" ? "no-store" : "default";
+    const init = { ...request.init, cache, signal: connection.signal } as const;
     const response = await exchange.fetch(request.url, init);
     hasAnswer = true;
     const dialect = response.body === null && response.status !== 204 ? null : opening(response);

@@ -298,6 +298,11 @@ describe("stopping", () => {
     await clock.advance(1000);
     expect(server.requests.map(({ init }) => init.signal?.aborted)).toEqual([true, true]);
     expect(server.requests[1]?.url).toContain("/events?after=0");
+    // A POST that the browser must not keep would ask the relay, too, for an answer that is not from its cache.
+    expect(server.requests.map(({ init }) => [init.method, init.cache])).toEqual([
+      ["POST", "default"],
+      ["GET", "no-store"],
+    ]);
     expect(port.ofType("end")[0]?.outcome.isStopped).toBe(true);
   });
 });

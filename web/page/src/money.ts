@@ -31,6 +31,11 @@ export function formatMoney(amount: number): string {
   return digits > MOST_DIGITS ? `${sign}$${finest(size)}` : `${sign}$${rounded.toFixed(digits)}`;
 }
 
+/** Return a cost that may be estimated: `"about $0.0035"`. Nothing is nothing, whoever counted. */
+export function formatCost(amount: number, isEstimated: boolean): string {
+  return isEstimated && amount !== 0 ? `about ${formatMoney(amount)}` : formatMoney(amount);
+}
+
 const EXACT = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: MOST_DIGITS });
 
 /** Return what may be spent, to the last digit, as it was set: `"$10"`, `"$2.50"`, `"$0.0001"`. */

@@ -85,6 +85,13 @@ const REFUSED = {
   insufficient_quota: "The budget is used up",
 } as const;
 
+/** Answers that were not generated for their request: what they are, and why they cost nothing. */
+const SHARED: Readonly<Record<string, readonly [words: string, why: string]>> = {
+  joined: ["Shared with another request", "the request that began it pays"],
+  repeated: ["Repeated from an earlier request", "it was paid for the first time"],
+  cache: ["From the cache", "nothing was generated for it"],
+};
+
 /** Every cause this table has words for. */
 export const CAUSES: readonly string[] = [PLAIN, CUT, UNTOLD, REFUSED].flatMap((table) => Object.keys(table));
 
@@ -97,6 +104,27 @@ export function say(standing: Standing): string {
   if (plain !== null) return plain;
   if (standing.state === "completed") return "Complete";
   return `${cutOf(standing)}: ${keptOf(standing.tokens)}`;
+}
+
+/** Return why something ended, apart from what became of it: `"The engine broke off"`; a cause without words as it is. */
+export function reasonFor(cause: string): string {
+  return lookUp(PLAIN, cause) ?? lookUp(CUT, cause) ?? lookUp(REFUSED, cause) ?? cause;
+}
+
+/**
+ * Return that an answer was not generated for its request, and why it cost nothing: `["From the cache", "nothing …"]`; null
+ * where it was.
+ */
+export function sharedWords(source: string | null): readonly [words: string, why: string | null] | null {
+  if (source === null || source === "engine") return null;
+  return Object.hasOwn(SHARED, source)
+    ? (SHARED[source] ?? null)
+    : [`Not generated for this request (${source})`, null];
+}
+
+/** Return what answered: `"claude"`; `"claude, as claude-sonnet-4-5"` where it knows the model by another name. */
+export function engineWords(engine: string, engineModel: string | null, model: string | null): string {
+  return engineModel === null || engineModel === model ? engine : `${engine}, as ${engineModel}`;
 }
 
 /** Whether the relay has a stream behind this: what it refused, forgot or never heard of has none. */
@@ -140,7 +168,8 @@ function reasonOf({ cause, message }: Standing): string {
   return lowered(untold ?? lookUp(CUT, cause) ?? "The relay does not say why");
 }
 
-function lowered(words: string): string {
+/** Return words as they stand inside a sentence. */
+export function lowered(words: string): string {
   return words.charAt(0).toLowerCase() + words.slice(1);
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { billLines, figuresOf } from "../src/chat/figures.ts";
+import { billLines, figuresOf, originLines } from "../src/chat/figures.ts";
 import { newId } from "../src/chat/ids.ts";
-import { type AnswerBill, NO_FACTS } from "../src/store/types.ts";
+import { type AnswerBill, type AnswerOrigin, NO_FACTS } from "../src/store/types.ts";
 
 test("only what is known is said", () => {
   expect(figuresOf(NO_FACTS)).toEqual([]);
@@ -67,4 +67,32 @@ test("an id may stand in an address and name a stream", () => {
   const ids = new Set(Array.from({ length: 100 }, () => newId(crypto)));
   expect(ids.size).toBe(100);
   for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{22}$/);
+});
+
+const ORIGIN: AnswerOrigin = { engine: "claude", engineModel: "sonnet", source: "engine", attempts: 1, seams: 0 };
+
+test("an answer says who gave it, and over which ways", () => {
+  expect(originLines(ORIGIN, "chat")).toEqual([["Answered by", "claude, as sonnet"]]);
+  expect(originLines({ ...ORIGIN, attempts: 3 }, "sonnet")).toEqual([
+    ["Answered by", "claude"],
+    ["Attempts", "3"],
+  ]);
+  expect(originLines({ ...ORIGIN, engineModel: null, attempts: 2, seams: 1 }, null)).toEqual([
+    ["Answered by", "claude"],
+    ["Attempts", "2; it broke off once, and went on"],
+  ]);
+  expect(originLines({ ...ORIGIN, attempts: 4, seams: 2 }, "sonnet").at(-1)?.[1]).toContain("2 times");
+});
+
+test("what was not generated for its request says why it cost nothing, and has no bill to explain", () => {
+  const nothing = { ...BILL, usd: 0, isEstimated: true, promptTokens: 0, completionTokens: 0, generatedTokens: 0 };
+  expect(originLines({ ...ORIGIN, source: "cache" }, "sonnet").at(-1)).toEqual([
+    "Origin",
+    "From the cache: nothing was generated for it",
+  ]);
+  expect(originLines({ ...ORIGIN, source: "hedge" }, "sonnet").at(-1)?.[1]).toBe(
+    "Not generated for this request (hedge)",
+  );
+  expect(figuresOf({ ...NO_FACTS, bill: nothing })).toEqual(["$0"]);
+  expect(billLines(nothing).map(([name]) => name)).toEqual(["Cost", "Generated", "Delivered"]);
 });

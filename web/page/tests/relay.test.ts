@@ -176,6 +176,16 @@ describe("figures", () => {
     });
   });
 
+  test("of a record say where the answer came from, where the relay tells", () => {
+    const record = { engine: "b", engine_model: "", source: "joined", attempts: [{}, {}], seams: [{}] };
+    expect(factsOf(record).origin).toEqual({ engine: "b", engineModel: null, source: "joined", attempts: 2, seams: 1 });
+    expect(factsOf({ engine: "b" }).origin).toBeUndefined();
+  });
+
+  test("of an answer that was there before it was asked for have no time below zero", () => {
+    expect(factsOf({ created_at: 10, first_content_at: 9 }).ttftMs).toBe(0);
+  });
+
   test("that are not there are null", () => {
     expect(factsOf({ first_content_at: null, usage: null })).toEqual({
       tokens: null,

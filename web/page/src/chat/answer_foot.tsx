@@ -3,11 +3,11 @@ import { useState } from "preact/hooks";
 import { formatRoute } from "../router.ts";
 import { Icon } from "../shell/icons.tsx";
 import { useServices } from "../shell/services.ts";
-import { type AnswerBill, isOpen } from "../store/types.ts";
-import { hasStream, say } from "../words.ts";
+import { type Facts, isOpen } from "../store/types.ts";
+import { hasStream, say, sharedWords } from "../words.ts";
 import type { AnswerProps } from "./answer_view.tsx";
 import { copyText } from "./clipboard.ts";
-import { billLines, figuresOf } from "./figures.ts";
+import { billLines, figuresOf, originLines } from "./figures.ts";
 
 /** How the answer stands or ended, its figures, and what can be done about it. */
 export function AnswerFoot(props: AnswerProps): JSX.Element {
@@ -15,6 +15,7 @@ export function AnswerFoot(props: AnswerProps): JSX.Element {
   const status = answer.status.value;
   const facts = answer.facts.value;
   const isGrowing = isOpen(status);
+  const shared = sharedWords(facts.origin?.source ?? null);
   return (
     <footer class="answer-foot">
       <p class="ending" data-tone={toneOf(status)}>
@@ -28,11 +29,12 @@ export function AnswerFoot(props: AnswerProps): JSX.Element {
               <span key={figure}>{figure}</span>
             ))}
             {answer.model === null ? null : <span>{answer.model}</span>}
+            {shared === null ? null : <span>{shared[0]}</span>}
             {hasStream(status) ? (
               <a href={formatRoute({ view: "streams", streamId: answer.streamId })}>View stream</a>
             ) : null}
           </p>
-          {facts.bill ? <Bill bill={facts.bill} /> : null}
+          <Details facts={facts} model={answer.model} />
           <Actions {...props} />
         </>
       )}
@@ -40,13 +42,16 @@ export function AnswerFoot(props: AnswerProps): JSX.Element {
   );
 }
 
-/** What it cost, and of what that is made up. */
-function Bill({ bill }: { bill: AnswerBill }): JSX.Element {
+/** Who answered, what it cost, and of what that is made up. */
+function Details({ facts, model }: { facts: Facts; model: string | null }): JSX.Element | null {
+  const { bill, origin } = facts;
+  const lines = [...(origin ? originLines(origin, model) : []), ...(bill ? billLines(bill) : [])];
+  if (lines.length === 0) return null;
   return (
     <details class="answer-bill">
-      <summary>Cost in detail</summary>
+      <summary>Details</summary>
       <dl>
-        {billLines(bill).map(([name, value]) => (
+        {lines.map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
             <dd>{value}</dd>

@@ -1,6 +1,6 @@
-import { formatMoney, NO_PRICE } from "../money.ts";
-import type { AnswerBill, Facts } from "../store/types.ts";
-import { countTokens } from "../words.ts";
+import { formatCost, formatMoney, NO_PRICE } from "../money.ts";
+import type { AnswerBill, AnswerOrigin, Facts } from "../store/types.ts";
+import { countTokens, engineWords, sharedWords } from "../words.ts";
 
 /** Return an answer's figures in words, those that are known: `["TTFT 0.42 s", "31 tokens/s", "212 tokens"]`. */
 export function figuresOf(facts: Facts): string[] {
@@ -24,7 +24,7 @@ function rate(perSecond: number): string {
 
 /** What the relay charges, else what the engine's usage says; nothing where no price is known. */
 function costOf({ bill, cost }: Facts): string | null {
-  if (bill) return bill.usd === null ? null : `${bill.isEstimated ? "about " : ""}${formatMoney(bill.usd)}`;
+  if (bill) return bill.usd === null ? null : formatCost(bill.usd, bill.isEstimated);
   return cost === null ? null : formatMoney(cost);
 }
 
@@ -38,16 +38,33 @@ const RULES: Readonly<Record<string, string>> = {
 /** Return a bill with its parts, each with its name: `["Cost", "about $0.0035"]`. */
 export function billLines(bill: AnswerBill): (readonly [name: string, value: string])[] {
   const { usd, isEstimated, rule, generatedTokens, deliveredTokens } = bill;
-  const price = usd === null ? NO_PRICE : `${isEstimated ? "about " : ""}${formatMoney(usd)}`;
+  const price = usd === null ? NO_PRICE : formatCost(usd, isEstimated);
   const counter = isEstimated ? "estimated by the relay" : "as the engine counted";
   const lines: (readonly [string, string | null])[] = [
     ["Cost", price],
     ["Charged for", (rule !== null && RULES[rule]) || null],
-    ["Billed", `${billedOf(bill)}, ${counter}`],
+    ["Billed", usd === 0 && !bill.promptTokens && !bill.completionTokens ? null : `${billedOf(bill)}, ${counter}`],
     ["Generated", generatedTokens === null ? null : countTokens(generatedTokens)],
     ["Delivered", deliveredTokens === null ? null : countTokens(deliveredTokens)],
   ];
   return lines.flatMap(([name, value]) => (value === null ? [] : [[name, value] as const]));
+}
+
+/** Return where an answer came from, each part with its name: `["Answered by", "claude, as claude-sonnet-4-5"]`. */
+export function originLines(origin: AnswerOrigin, model: string | null): (readonly [name: string, value: string])[] {
+  const { engine, engineModel, source, attempts, seams } = origin;
+  const shared = sharedWords(source);
+  const lines: (readonly [string, string | null])[] = [
+    ["Answered by", engineWords(engine, engineModel, model)],
+    ["Origin", shared === null ? null : shared.filter((part) => part !== null).join(": ")],
+    ["Attempts", attempts > 1 ? attemptsWords(attempts, seams) : null],
+  ];
+  return lines.flatMap(([name, value]) => (value === null ? [] : [[name, value] as const]));
+}
+
+function attemptsWords(attempts: number, seams: number): string {
+  if (seams === 0) return `${attempts}`;
+  return `${attempts}; it broke off ${seams === 1 ? "once" : `${seams} times`}, and went on`;
 }
 
 function billedOf({ promptTokens, cachedTokens, completionTokens }: AnswerBill): string {

@@ -154,7 +154,7 @@ export class Runs {
     if (!record || this.#runs.has(answer.id)) return;
     const told = factsOf(record);
     const known = answer.facts.value;
-    answer.know({ ...merge(known, told), ...billOf(told.bill ?? known.bill) });
+    answer.know({ ...merge(known, told), ...recordedOf(told, known) });
     await this.#options.save(answer.toRecord());
   }
 
@@ -223,11 +223,13 @@ function merge(first: Facts, second: Facts): Facts {
     ttftMs: first.ttftMs ?? second.ttftMs,
     tokensPerSecond: first.tokensPerSecond ?? second.tokensPerSecond,
     cost: first.cost ?? second.cost,
-    ...billOf(first.bill ?? second.bill),
+    ...recordedOf(first, second),
   };
 }
 
-/** A bill that was never asked for stays absent. */
-function billOf(bill: Facts["bill"]): Pick<Facts, "bill"> {
-  return bill ? { bill } : {};
+/** What the relay's record alone tells: of `first`, else of `second`; what was never asked for stays absent. */
+function recordedOf(first: Facts, second: Facts): Pick<Facts, "bill" | "origin"> {
+  const bill = first.bill ?? second.bill;
+  const origin = first.origin ?? second.origin;
+  return { ...(bill ? { bill } : {}), ...(origin ? { origin } : {}) };
 }

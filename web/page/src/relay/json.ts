@@ -2,6 +2,7 @@
 
 import type { Facts } from "../store/types.ts";
 import { billOf } from "./bill.ts";
+import { originOf } from "./origin.ts";
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -47,13 +48,15 @@ export function factsOf(record: Readonly<Record<string, unknown>>): Facts {
   const ended = numberOf(record.ended_at);
   const tokens = tokensOf(record.usage);
   const bill = billOf(record);
+  const origin = originOf(record);
   const writing = first !== null && ended !== null ? ended - first : 0;
   return {
     tokens,
-    ttftMs: created !== null && first !== null ? (first - created) * 1000 : null,
+    ttftMs: created !== null && first !== null ? Math.max(0, first - created) * 1000 : null,
     tokensPerSecond: tokens !== null && tokens > 1 && writing > 0 ? (tokens - 1) / writing : null,
     cost: costOf(record.usage),
     ...(bill === null ? {} : { bill }),
+    ...(origin === null ? {} : { origin }),
   };
 }
 

@@ -55,6 +55,21 @@ export interface Facts {
   readonly cost: number | null;
   /** As the relay charges; absent where it was not asked, as in what older versions of this page kept. */
   readonly bill?: AnswerBill | null;
+  /** Absent likewise. */
+  readonly origin?: AnswerOrigin | null;
+}
+
+/** Where an answer came from. */
+export interface AnswerOrigin {
+  readonly engine: string;
+  /** What that calls the model; null when it decides. */
+  readonly engineModel: string | null;
+  /** As the relay calls it: "engine", "joined", "repeated", "cache". */
+  readonly source: string;
+  /** How many engines were asked, one after the other, the same one again included. */
+  readonly attempts: number;
+  /** How often it broke off and went on. */
+  readonly seams: number;
 }
 
 /** What the relay charges for an answer; null where it does not tell. */

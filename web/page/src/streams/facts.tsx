@@ -1,8 +1,8 @@
 /** The facts of a stream, each with its name. */
 
-import type { ComponentChildren } from "preact";
-import { formatMoney, NO_PRICE } from "../money.ts";
-import type { AnswerBill } from "../store/types.ts";
+import { type ComponentChildren, Fragment } from "preact";
+import { formatCost, NO_PRICE } from "../money.ts";
+import { sharedWords } from "../words.ts";
 import { formatBytes, formatCount, formatCounted, formatDuration, formatMoment, formatRate } from "./format.ts";
 import { durationOf, rateOf, ttftOf } from "./measures.ts";
 import { isRunning, type Perceived, type Stream } from "./stream.ts";
@@ -46,12 +46,13 @@ function FactList({ facts }: { facts: readonly Fact[] }) {
   );
 }
 
-function factsOf({ stream, entries, nowS }: FactsProps): Fact[] {
+function factsOf({ stream, entries, nowS, showsOwner }: FactsProps): Fact[] {
   const rate = rateOf(stream, nowS);
   const waits = isRunning(stream) && stream.firstContentAt === null;
   const facts: (Fact | null)[] = [
     ["Model", stream.model ?? UNKNOWN],
-    ["Engine", stream.engine ?? UNKNOWN],
+    ["Engine", engineOf(stream)],
+    originOf(stream, showsOwner),
     ["Created", shown(stream.createdAt, formatMoment)],
     [
       "First token",
@@ -78,23 +79,63 @@ function moneyFacts({ stream, showsOwner }: FactsProps): Fact[] {
     showsOwner && owner !== null ? ["Owner", owner] : null,
     keyId !== null ? ["Key", <code key="key">{keyId}</code>] : null,
     tags.length > 0 ? ["Tags", tags.map(([name, value]) => `${name}=${value}`).join(", ")] : null,
-    deliveredTokens !== null && generatedTokens !== null
-      ? ["Delivered", `${formatCount(deliveredTokens)} of ${formatCounted(generatedTokens, "token", "tokens")}`]
-      : null,
-    bill !== null ? ["Cost", costWords(bill)] : null,
+    deliveredTokens !== null && generatedTokens !== null ? ["Delivered", deliveredWords(stream)] : null,
+    bill !== null ? ["Cost", costWords(stream)] : null,
   ];
   return facts.filter((fact) => fact !== null);
 }
 
-function costWords({ usd, isEstimated }: AnswerBill): ComponentChildren {
-  if (usd === null) {
-    return NO_PRICE;
+/** What answered, and what it calls the model where that is another name. */
+function engineOf({ engine, engineModel, model }: Stream): ComponentChildren {
+  if (engine === null || engineModel === null || engineModel === model) {
+    return engine ?? UNKNOWN;
   }
   return (
     <>
-      {isEstimated && "about "}
-      {formatMoney(usd)}
-      <small>{isEstimated ? "estimated by the relay" : "as the engine counted"}</small>
+      {engine}
+      <small>as {engineModel}</small>
+    </>
+  );
+}
+
+/** That it is another request's answer, and whose, where the reader may look at that. */
+function originOf({ id, source, logId }: Stream, seesAll: boolean): Fact | null {
+  const shared = sharedWords(source);
+  if (shared === null) {
+    return null;
+  }
+  // An entry of the cache may be another owner's stream.
+  const isOpen = logId !== id && (source !== "cache" || seesAll);
+  return [
+    "Origin",
+    <Fragment key="origin">
+      {shared[0]}
+      {isOpen && (
+        <small>
+          stream <a href={`#/streams/${logId}`}>{logId}</a>
+        </small>
+      )}
+    </Fragment>,
+  ];
+}
+
+/** For what is shared nothing was generated. */
+function deliveredWords({ deliveredTokens, generatedTokens, source }: Stream): string {
+  const delivered = deliveredTokens ?? 0;
+  return sharedWords(source) === null
+    ? `${formatCount(delivered)} of ${formatCounted(generatedTokens ?? 0, "token", "tokens")}`
+    : formatCounted(delivered, "token", "tokens");
+}
+
+function costWords({ bill, source }: Stream): ComponentChildren {
+  if (bill === null || bill.usd === null) {
+    return NO_PRICE;
+  }
+  const counter = bill.isEstimated ? "estimated by the relay" : "as the engine counted";
+  return (
+    <>
+      {formatCost(bill.usd, bill.isEstimated)}
+      <small>{sharedWords(source)?.[1] ?? counter}</small>
     </>
   );
 }

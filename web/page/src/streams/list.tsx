@@ -1,6 +1,8 @@
 /** The live list of the relay's streams. */
 
 import { useEffect, useRef } from "preact/hooks";
+import { Engines } from "./engines.tsx";
+import { useEnvironment } from "./environment.ts";
 import { StateFilter } from "./filter.tsx";
 import { canLoadOlder, type ListModel, type ListState } from "./list_model.ts";
 import { Loading, ProblemNotice, StaleBanner } from "./notices.tsx";
@@ -23,6 +25,7 @@ export interface ListProps {
 export function StreamList({ model, cameFrom, done }: ListProps) {
   const state = model.state.value;
   const root = useRef<HTMLElement>(null);
+  const { seesAll } = useEnvironment();
   useEffect(() => {
     model.start();
     return () => model.stop();
@@ -39,6 +42,7 @@ export function StreamList({ model, cameFrom, done }: ListProps) {
           {done ?? countWords(state)}
         </p>
       </header>
+      {seesAll() && <Engines />}
       <StateFilter value={state.filter} onChange={(filter) => model.show(filter)} />
       <Body model={model} state={state} />
     </section>

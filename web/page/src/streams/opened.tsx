@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Actions } from "./actions.tsx";
+import { Attempts } from "./attempts.tsx";
 import { StateBadge } from "./badge.tsx";
 import { StreamTimeline } from "./chart/timeline.tsx";
 import { useEnvironment } from "./environment.ts";
@@ -91,6 +92,7 @@ function Body({ id, state, model, onErase }: BodyProps) {
         </p>
       )}
       <Facts stream={stream} entries={state.timeline?.entries ?? null} nowS={heardAt} showsOwner={seesAll()} />
+      <Attempts stream={stream} />
       <Log state={state} stream={stream} />
       {stream.perceived !== null && <PerceivedFacts perceived={stream.perceived} />}
       <StreamText id={id} isRunning={isRunning(stream)} />

@@ -2,6 +2,7 @@
 
 import { Api, checked, type Fetch } from "../relay/api.ts";
 import { say } from "../words.ts";
+import { type EngineHealth, readEngines } from "./engine.ts";
 import type { FollowStatus, StreamsServices } from "./services.ts";
 import { type Follower, type ListQuestion, SourceError, type StreamsSource } from "./source.ts";
 import { readStream, readStreamPage, type Stream, type StreamPage } from "./stream.ts";
@@ -12,6 +13,9 @@ const TIMELINE_LIMIT = 2000;
 
 /** The stream's facts were had just before, so 404 and 405 mean a relay without this route; 410, that it kept none. */
 const NO_TIMELINE: readonly number[] = [404, 405, 410];
+
+/** A relay of before, or a reader who is no admin any more. */
+const NO_ENGINES: readonly number[] = [403, 404, 405];
 
 /** States of a stream that is followed, or will be again. */
 const OPEN_STATES: readonly string[] = ["waiting", "streaming", "reconnecting"];
@@ -44,6 +48,11 @@ export class RelaySource implements StreamsSource {
     const path = `${pathOf(id)}/timeline?after=${after}&limit=${TIMELINE_LIMIT}`;
     const { status, body } = await this.#api.ask("GET", path, { signal });
     return NO_TIMELINE.includes(status) ? null : readTimelinePage(checked(status, body));
+  }
+
+  async engines(signal: AbortSignal): Promise<readonly EngineHealth[] | null> {
+    const { status, body } = await this.#api.ask("GET", "/v1/engines", { signal });
+    return NO_ENGINES.includes(status) ? null : readEngines(checked(status, body));
   }
 
   async cancel(id: string): Promise<Stream> {

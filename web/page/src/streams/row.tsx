@@ -1,5 +1,6 @@
 /** One stream in the list. */
 
+import { lowered, sharedWords } from "../words.ts";
 import { StateBadge } from "./badge.tsx";
 import { useEnvironment } from "./environment.ts";
 import { formatAge, formatCount, formatDuration, formatMoment, formatRate } from "./format.ts";
@@ -26,7 +27,12 @@ export function StreamRow({ stream, nowS }: { stream: Stream; nowS: number }) {
   const end = endWords(stream);
   const { seesAll } = useEnvironment();
   const made = [stream.model, stream.engine].filter((part) => part !== null).join(" on ") || "unknown model";
-  const origin = seesAll() && stream.owner !== null ? `${made}, for ${stream.owner}` : made;
+  const shared = sharedWords(stream.source)?.[0];
+  const origin = [
+    made,
+    shared === undefined ? null : lowered(shared),
+    seesAll() && stream.owner !== null ? `for ${stream.owner}` : null,
+  ].filter((part) => part !== null);
   return (
     <tr data-stream={stream.id} data-state={stream.state}>
       <td class="streams-cell streams-what">
@@ -35,7 +41,7 @@ export function StreamRow({ stream, nowS }: { stream: Stream; nowS: number }) {
       </td>
       <td class="streams-cell streams-who">
         <a href={`#/streams/${stream.id}`}>{stream.id}</a>
-        <span class="streams-origin">{origin}</span>
+        <span class="streams-origin">{origin.join(", ")}</span>
       </td>
       <td
         class="streams-cell streams-number"

@@ -2,6 +2,7 @@
 
 export { type Problem, type ProblemKind, problemOf, SourceError } from "../relay/problem.ts";
 
+import type { EngineHealth } from "./engine.ts";
 import type { Stream, StreamPage, StreamState } from "./stream.ts";
 import type { TimelinePage } from "./timeline.ts";
 
@@ -31,6 +32,8 @@ export interface StreamsSource {
   stream(id: string, signal: AbortSignal): Promise<Stream>;
   /** Flushes whose first offset is greater than `after`; null: this relay tells of none. */
   timeline(id: string, after: number, signal: AbortSignal): Promise<TimelinePage | null>;
+  /** How the engines do; null: this relay does not tell, or not the reader. */
+  engines(signal: AbortSignal): Promise<readonly EngineHealth[] | null>;
   /** Stops the engine; resolves to the stream as it is then. */
   cancel(id: string): Promise<Stream>;
   /** Removes log and record. */

@@ -2,6 +2,7 @@
 
 import { billOf } from "../relay/bill.ts";
 import type { AnswerBill } from "../store/types.ts";
+import { type Attempt, readAttempts, readSeams, type Seam } from "./attempt.ts";
 import { listOf, numberOf, objectOf, textOf } from "./json.ts";
 
 /** States in the order of a stream's life; the first two still run. */
@@ -29,7 +30,19 @@ export interface Stream {
   readonly message: string | null;
   readonly finishReason: string | null;
   readonly model: string | null;
+  /** Which answers, or answered last. */
   readonly engine: string | null;
+  /** What that calls the model; null when it decides. */
+  readonly engineModel: string | null;
+  /** Where the answer comes from: "engine", or another request's stream: "joined", "repeated" or "cache". */
+  readonly source: string | null;
+  /** The stream that holds its log: another one, where another request began it. */
+  readonly logId: string;
+  /** Every try at an engine, oldest first; none while the first one is all there was. */
+  readonly attempts: readonly Attempt[];
+  readonly seams: readonly Seam[];
+  /** Within how many seconds the first token had to come, all attempts together; null with one attempt. */
+  readonly retryBudgetS: number | null;
   readonly requestId: string | null;
   /** Whose it is; null also while the relay has no keys. */
   readonly owner: string | null;
@@ -87,6 +100,12 @@ export function readStream(value: unknown): Stream | null {
     finishReason: textOf(fields.finish_reason),
     model: textOf(fields.model),
     engine: textOf(fields.engine),
+    engineModel: textOf(fields.engine_model),
+    source: textOf(fields.source),
+    logId: textOf(fields.log_id) ?? id,
+    attempts: readAttempts(fields.attempts),
+    seams: readSeams(fields.seams),
+    retryBudgetS: numberOf(fields.retry_budget),
     requestId: textOf(fields.request_id),
     owner: textOf(fields.owner),
     keyId: textOf(fields.key_id),

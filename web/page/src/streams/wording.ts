@@ -1,6 +1,7 @@
 /** What the page's table of words says of a stream, and words that only this view has. */
 
-import { labelOf, say } from "../words.ts";
+import { labelOf, reasonFor, say } from "../words.ts";
+import type { Attempt } from "./attempt.ts";
 import { isRunning, type Stream, type StreamState } from "./stream.ts";
 
 /** Shown for what the relay does not tell. */
@@ -47,4 +48,26 @@ export function durabilityWords(durability: string | null): string {
     default:
       return UNKNOWN;
   }
+}
+
+/** Why an engine was asked. */
+const KINDS: Readonly<Record<string, string>> = {
+  first: "First try",
+  retry: "Tried again",
+  failover: "Another engine instead",
+  continuation: "To go on where it broke off",
+  replay: "To give it once more, and go on",
+};
+
+/** Returns why an attempt was made; a reason that this page does not know as it is. */
+export function kindWords(kind: string | null): string {
+  return kind !== null && Object.hasOwn(KINDS, kind) ? (KINDS[kind] ?? kind) : (kind ?? UNKNOWN);
+}
+
+/** Returns how an attempt ended, or stands. */
+export function attemptWords({ endedAt, cause, firstContentAt }: Attempt): string {
+  if (endedAt === null) {
+    return firstContentAt === null ? "Waiting for its first token" : "Answering";
+  }
+  return cause === null ? UNKNOWN : reasonFor(cause);
 }

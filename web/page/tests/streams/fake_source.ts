@@ -1,5 +1,6 @@
 /** A relay in memory, as far as the Streams view is concerned. */
 
+import type { EngineHealth } from "../../src/streams/engine.ts";
 import { type Follower, type ListQuestion, SourceError, type StreamsSource } from "../../src/streams/source.ts";
 import type { Stream, StreamPage } from "../../src/streams/stream.ts";
 import type { Flush, TimelinePage } from "../../src/streams/timeline.ts";
@@ -12,6 +13,8 @@ export class FakeSource implements StreamsSource {
   /** What every call fails with. */
   failure: SourceError | null = null;
   hasTimeline = true;
+  /** Null: not told. */
+  health: readonly EngineHealth[] | null = null;
   /** Flushes on one page of a timeline. */
   pageSize = 2000;
   readonly questions: ListQuestion[] = [];
@@ -48,6 +51,12 @@ export class FakeSource implements StreamsSource {
     const flushes = behind.slice(0, this.pageSize);
     const entries = this.flushes.reduce((sum, flush) => sum + flush.entries, 0);
     return { flushes, hasMore: behind.length > flushes.length, entries, bytes: 100 * entries };
+  }
+
+  async engines(): Promise<readonly EngineHealth[] | null> {
+    this.calls.push("engines");
+    this.#fail();
+    return this.health;
   }
 
   async cancel(id: string): Promise<Stream> {

@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, expect, test } from "vitest";
+import { readEngines } from "../../src/streams/engine.ts";
 import type { StreamsEnvironment } from "../../src/streams/environment.ts";
 import { SourceError } from "../../src/streams/source.ts";
 import { View } from "../../src/streams/view.tsx";
@@ -409,4 +410,184 @@ test("members are not told that all is theirs, and no known price is no price of
   const facts = host.querySelector(".streams-facts")?.textContent;
   expect(facts).not.toContain("Owner");
   expect(facts).toContain("Costno price known");
+});
+
+const RESCUED = {
+  ...BILLED,
+  state: "completed",
+  cause: "stop",
+  engine: "backup",
+  engine_model: "large",
+  source: "engine",
+  log_id: "strm_a",
+  retry_budget: 120,
+  attempts: [
+    {
+      engine: "main",
+      model: "sim",
+      kind: "first",
+      started_at: 1000,
+      ended_at: 1000.2,
+      cause: "upstream_rejected",
+      status: 503,
+      message: "overloaded",
+      usd: "0",
+    },
+    {
+      engine: "main",
+      model: "sim",
+      kind: "retry",
+      started_at: 1000.3,
+      first_content_at: 1000.5,
+      ended_at: 1002,
+      cause: "upstream_closed",
+      prompt_tokens: 9,
+      completion_tokens: 3,
+      usd: "0.0000021",
+    },
+    {
+      engine: "backup",
+      model: "large",
+      kind: "continuation",
+      started_at: 1002,
+      first_content_at: 1003,
+      ended_at: 1008,
+      cause: "stop",
+      prompt_tokens: 12,
+      cached_tokens: 4,
+      completion_tokens: 5,
+      usd: null,
+    },
+  ],
+  seams: [
+    { offset: 2, at: 1003, kind: "continuation", cause: "upstream_closed", to_engine: "backup", to_model: "large" },
+  ],
+};
+
+test("what took several tries says each of them, and where it broke off and went on", async () => {
+  const { host } = await show("strm_a", (source) => {
+    source.streams = [streamOf("strm_a", RESCUED)];
+    source.flushes = flushesAt([0.5, 0.6, 3, 4, 5]);
+  });
+  expect(host.querySelector(".streams-facts")?.textContent).toContain("Enginebackupas large");
+  const section = host.querySelector('[aria-label="Attempts"]');
+  expect(section?.querySelector("header")?.textContent).toBe(
+    "Attempts3 tries; the first token was due within 2 min, waits included",
+  );
+  const rows = [...(section?.querySelectorAll("tbody tr") ?? [])].map((row) =>
+    [...row.children].map((cell) => cell.textContent),
+  );
+  expect(rows).toEqual([
+    [
+      "Attempt 1",
+      "main",
+      "First try",
+      "none",
+      "none",
+      "The engine refused after 200 msHTTP 503: overloaded",
+      "0 in, 0 out",
+      "$0",
+    ],
+    [
+      "Attempt 2",
+      "main",
+      "Tried again",
+      "100 ms",
+      "200 ms",
+      "The engine broke off after 1.70 s",
+      "9 in, 3 out",
+      "$0.0000021",
+    ],
+    [
+      "Attempt 3",
+      "backuplarge",
+      "To go on where it broke off",
+      "none",
+      "1.00 s",
+      "Complete after 6.00 s",
+      "12 in, 5 out4 cached",
+      "no price known",
+    ],
+  ]);
+  expect(host.querySelector(".timeline-seams")?.textContent).toBe(
+    "Offset 2, at 2.00 s: the engine broke off; backup (large) goes on 1.00 s later",
+  );
+  expect(host.querySelectorAll('[data-mark="seam"]').length).toBe(1);
+  expect(host.querySelectorAll(".timeline-pause").length).toBe(1);
+  expect(host.querySelectorAll(".timeline-tries rect").length).toBe(3);
+});
+
+test("one try is no table", async () => {
+  const { host } = await show("strm_a", (source) => {
+    source.streams = [streamOf("strm_a", { ...RESCUED, attempts: [], seams: [] })];
+    source.flushes = flushesAt([0.5, 0.6]);
+  });
+  expect(host.querySelector('[aria-label="Attempts"]')).toBeNull();
+  expect(host.querySelector(".timeline-seams")).toBeNull();
+});
+
+test.each([
+  ["joined", "Shared with another request", "the request that began it pays"],
+  ["repeated", "Repeated from an earlier request", "it was paid for the first time"],
+  ["cache", "From the cache", "nothing was generated for it"],
+  ["hedge", "Not generated for this request (hedge)", "estimated by the relay"],
+])("an answer that is %s says so, whose it is, and why it cost nothing", async (source, words, why) => {
+  const shared = { ...BILLED, source, log_id: "strm_b", generated_tokens: 0, cost: { usd: "0", basis: "estimated" } };
+  const prepare = (relay: FakeSource) => {
+    relay.streams = [streamOf("strm_a", shared)];
+  };
+  const { host, open } = await show("strm_a", prepare, 9, true);
+  const facts = host.querySelector(".streams-facts")?.textContent;
+  expect(facts).toContain(`Origin${words}stream strm_b`);
+  expect(facts).toContain(`Cost$0${why}`);
+  expect(facts).toContain("Delivered200 tokens");
+  expect(host.querySelector('.streams-facts a[href="#/streams/strm_b"]')).not.toBeNull();
+  await open(null);
+  expect(host.querySelector("tbody tr")?.textContent?.toLowerCase()).toContain(
+    `sim on openai, ${words.toLowerCase()}, for search`,
+  );
+});
+
+test("a member is not led to what may be another owner's stream", async () => {
+  const { host } = await show("strm_a", (source) => {
+    source.streams = [streamOf("strm_a", { ...BILLED, source: "cache", log_id: "strm_b" })];
+  });
+  expect(host.querySelector(".streams-facts")?.textContent).toContain("From the cache");
+  expect(host.textContent).not.toContain("strm_b");
+});
+
+test("an admin sees how the engines do; a member's page does not ask", async () => {
+  const prepare = (source: FakeSource) => {
+    source.health = readEngines({
+      data: [
+        {
+          engine: "claude",
+          model: "sonnet",
+          standing: "resting",
+          ready_in_s: 4.2,
+          failures_in_a_row: 5,
+          requests: 9,
+          failed: 6,
+          limited: 1,
+          first_token: { p50_s: 0.2, p90_s: 0.4 },
+        },
+        { engine: "local", standing: "ready", is_slow: true },
+        { engine: "new", standing: "quarantined" },
+      ],
+    });
+  };
+  const { host } = await show(null, prepare, 0, true);
+  expect(host.querySelector(".streams-engines summary")?.textContent).toBe(
+    "Engines: 1 resting, 1 ready, 1 quarantined",
+  );
+  const rows = [...host.querySelectorAll(".streams-engines tbody tr")].map((row) => row.textContent);
+  expect(rows).toEqual([
+    "claudesonnetRestingfor 4.20 s more, 5 failures in a row961200 ms400 ms",
+    "localReadyslow000nonenone",
+    "newquarantined000nonenone",
+  ]);
+  if (root !== null) render(null, root);
+  const member = await show(null, prepare);
+  expect(member.source.calls).toEqual([]);
+  expect(member.host.querySelector(".streams-engines")).toBeNull();
 });

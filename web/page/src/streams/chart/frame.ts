@@ -89,13 +89,24 @@ function linePath(plot: Plot, bars: readonly Bar[], top: number, width: number):
 }
 
 function labelsOf(plot: Plot, end: Standing, width: number): Label[] {
-  const labels: Label[] = [{ key: "accepted", text: "accepted", x: 0, rank: 2 }];
+  const labels: Label[] = plot.isOlder ? [{ key: "begin", text: "log begins", x: 0, rank: 3 }] : [];
+  if (plot.acceptedS !== null) {
+    labels.push({ key: "accepted", text: "accepted", x: atX(plot, plot.acceptedS, width), rank: 2 });
+  }
   if (plot.firstTokenS !== null) {
     const text = `first token ${formatDuration(plot.firstTokenS)}`;
     labels.push({ key: "first", text, x: atX(plot, plot.firstTokenS, width), rank: 1 });
   }
   if (plot.endS !== null) {
     labels.push({ key: "end", text: endText(plot.endS, end, width), x: atX(plot, plot.endS, width), rank: 0 });
+  }
+  for (const [index, { engine, atS }] of plot.recovery.seams.entries()) {
+    labels.push({ key: `seam${index}`, text: `${engine} goes on`, x: atX(plot, atS, width), rank: 1.5 });
+  }
+  for (const [index, { fromS, toS }] of plot.recovery.waits.entries()) {
+    const text = `waited ${formatDuration(toS - fromS)}`;
+    const rank = 3 - (toS - fromS) / plot.spanS;
+    labels.push({ key: `wait${index}`, text, x: atX(plot, (fromS + toS) / 2, width), rank });
   }
   const longest = Math.max(...plot.gaps.map((gap) => gap.toS - gap.fromS), 0);
   for (const [index, gap] of plot.gaps.entries()) {

@@ -42,6 +42,7 @@ export function Picture({ plot, frame, state, width, cursor }: PictureProps) {
       <Scales frame={frame} width={width} hasBars={frame.bars.length > 0} />
       <path class="timeline-bars" d={frame.shape} />
       <path class="timeline-line" d={frame.line} />
+      <Tries plot={plot} width={width} />
       <Marks plot={plot} state={state} width={width} />
       <Labels frame={frame} state={state} width={width} />
       <Cursor frame={frame} cursor={cursor} />
@@ -64,6 +65,12 @@ function Spans({ plot, width }: { plot: Plot; width: number }) {
         </pattern>
       </defs>
       {plot.firstTokenS !== null && <rect class="timeline-wait" {...span(0, plot.firstTokenS)} />}
+      {plot.recovery.waits.map(({ fromS, toS }) => (
+        <rect key={fromS} class="timeline-pause" {...span(fromS, toS)} />
+      ))}
+      {plot.recovery.seams.map(({ brokeS, atS }) => (
+        <rect key={atS} class="timeline-broken" {...span(brokeS, atS)} />
+      ))}
       {plot.gaps.map((gap) => (
         <g key={gap.fromS} class="timeline-gap">
           <rect {...span(gap.fromS, gap.toS)} />
@@ -105,12 +112,28 @@ function Scales({ frame, width, hasBars }: { frame: Frame; width: number; hasBar
   );
 }
 
+/** Each try as a line above the plot: where one ends and the next begins. */
+function Tries({ plot, width }: { plot: Plot; width: number }) {
+  return (
+    <g class="timeline-tries">
+      {plot.recovery.tries.map(({ fromS, toS, isLost }, index) => {
+        const x = atX(plot, fromS, width);
+        const wide = Math.max(3, atX(plot, toS, width) - x - 1);
+        return <rect key={`${index}`} x={x} y={TOP_PX - 5} width={wide} height={4} rx={1} data-lost={isLost} />;
+      })}
+    </g>
+  );
+}
+
 function Marks({ plot, state, width }: { plot: Plot; state: StreamState; width: number }) {
   const line = (timeS: number) => `M${atX(plot, timeS, width)} ${TOP_PX - 4}V${BOTTOM_PX}`;
   return (
     <g class="timeline-marks">
-      <path d={line(0)} data-mark="accepted" />
+      {plot.acceptedS !== null && <path d={line(plot.acceptedS)} data-mark="accepted" />}
       {plot.firstTokenS !== null && <path d={line(plot.firstTokenS)} data-mark="first" />}
+      {plot.recovery.seams.map(({ atS }) => (
+        <path key={atS} d={line(atS)} data-mark="seam" />
+      ))}
       {plot.endS !== null && <path d={line(plot.endS)} data-mark="end" data-state={state} />}
     </g>
   );

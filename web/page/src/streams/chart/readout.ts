@@ -24,6 +24,7 @@ export function readoutOf(plot: Plot, bar: Bar): Readout {
       ["Bytes", formatBytes(bytes)],
       ["Time", timeOf(plot, bar)],
       ["Gap before", gapBefore(plot, bar.first)],
+      ...seamsIn(plot, flushes),
     ],
   };
 }
@@ -48,12 +49,25 @@ export function offsetsOf(flushes: readonly Flush[]): string {
   return end === first.offset ? formatCount(end) : `${formatCount(first.offset)} to ${formatCount(end)}`;
 }
 
+/** Returns the seams that lie in flushes. */
+function seamsIn({ recovery }: Plot, flushes: readonly Flush[]): (readonly [name: string, value: string])[] {
+  const [first, last] = [flushes[0], flushes.at(-1)];
+  if (first === undefined || last === undefined) {
+    return [];
+  }
+  return recovery.seams
+    .filter(({ offset }) => offset >= first.offset && offset < last.offset + last.entries)
+    .map(({ offset, words }) => [`Seam at ${formatCount(offset)}`, words]);
+}
+
 /** Returns one sentence about the whole log, for those who do not see the picture. */
 export function summaryOf(plot: Plot): string {
   const entries = plot.totals.at(-1) ?? 0;
   const gaps = plot.gaps.length === 0 ? "no gaps" : formatCounted(plot.gaps.length, "gap", "gaps");
   const flushes = formatCounted(plot.flushes.length, "flush", "flushes");
-  return `${flushes} with ${formatCounted(entries, "entry", "entries")} in ${formatDuration(plot.spanS)}, ${gaps}`;
+  const { length } = plot.recovery.seams;
+  const seams = length === 0 ? "" : `, ${formatCounted(length, "seam", "seams")}`;
+  return `${flushes} with ${formatCounted(entries, "entry", "entries")} in ${formatDuration(plot.spanS)}, ${gaps}${seams}`;
 }
 
 function titleOf(bar: Bar, count: number): string {

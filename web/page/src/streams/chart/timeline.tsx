@@ -52,9 +52,13 @@ export function StreamTimeline({ stream, timeline, nowS }: TimelineProps) {
           </Scrubber>
           <Legend frame={frame} plot={plot} />
           <ReadoutLine readout={readout} summary={summaryOf(plot)} />
+          <Seams plot={plot} />
           <Gaps plot={plot} />
           {table}
         </>
+      )}
+      {plot.isOlder && (
+        <p class="streams-note">The log is that of the stream it shares; times are counted from its first flush.</p>
       )}
       {timeline.isCut && (
         <p class="streams-note">Only the first {formatCount(plot.flushes.length)} flushes are shown.</p>
@@ -116,12 +120,16 @@ function Scrubber({ plot, bars, cursor, readout, onChoose, children }: ScrubberP
 }
 
 function Legend({ frame, plot }: { frame: Frame; plot: Plot }) {
+  const { recovery } = plot;
   return (
     <ul class="timeline-legend">
       <li data-legend="bars">{frame.isBinned ? "entries flushed (a bar is several flushes)" : "entries in a flush"}</li>
       <li data-legend="line">entries so far</li>
       {plot.firstTokenS !== null && <li data-legend="wait">waiting for the first token</li>}
       {plot.gaps.length > 0 && <li data-legend="gap">gap without a flush</li>}
+      {recovery.waits.length > 0 && <li data-legend="pause">nobody asked</li>}
+      {recovery.tries.length > 0 && <li data-legend="tries">attempts</li>}
+      {recovery.seams.length > 0 && <li data-legend="seam">seam: broken off, and on with another attempt</li>}
     </ul>
   );
 }
@@ -147,6 +155,24 @@ function ReadoutLine({ readout, summary }: { readout: Readout | null; summary: s
         ))}
       </dl>
     </div>
+  );
+}
+
+/** Where the answer broke off, and what went on. */
+function Seams({ plot }: { plot: Plot }) {
+  const { seams } = plot.recovery;
+  if (seams.length === 0) {
+    return null;
+  }
+  return (
+    <ul class="timeline-seams" aria-label="Seams">
+      {seams.map(({ offset, brokeS, atS, words }) => (
+        <li key={atS}>
+          <strong>Offset {formatCount(offset)}</strong>, at {formatDuration(brokeS)}: {words}
+          {atS > brokeS && ` ${formatDuration(atS - brokeS)} later`}
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -1,1 +1,0 @@
-import{S as e,T as t}from"./index-DcZP8auf.js";var n=640;function r(r){let[i,a]=t(n);return e(()=>{let e=r.current;if(e===null||typeof ResizeObserver>`u`)return;let t=new ResizeObserver(([e])=>{let t=Math.floor(e?.contentRect.width??0);t>0&&a(t)});return t.observe(e),()=>t.disconnect()},[r]),i}export{r as t};

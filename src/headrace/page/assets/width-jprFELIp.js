@@ -1,0 +1,1 @@
+import{E as e,k as t}from"./index-At-qTuxn.js";var n=640;function r(r){let[i,a]=t(n);return e(()=>{let e=r.current;if(e===null||typeof ResizeObserver>`u`)return;let t=new ResizeObserver(([e])=>{let t=Math.floor(e?.contentRect.width??0);t>0&&a(t)});return t.observe(e),()=>t.disconnect()},[r]),i}export{r as t};
