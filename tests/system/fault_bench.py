@@ -24,6 +24,8 @@ from headrace.engines.scripted import SimulatorServer
 
 TIMEOUTS = ("--first-token-timeout", "1", "--idle-timeout", "1")
 HEAD_WAIT = "HEADRACE_TIMEOUTS__HEAD_WAIT"
+ONCE = {"HEADRACE_RETRY__ATTEMPTS": "1", "HEADRACE_RETRY__CONTINUATIONS": "0"}
+"""What one fault does is seen when nothing is tried again."""
 
 
 @dataclass(kw_only=True)
@@ -57,7 +59,7 @@ class FaultBench:
     The relays: ``plain``; ``immediate`` has no tick; ``strict`` ends streams at a malformed chunk; ``patient`` holds its
     response head back for longer than the first-token timeout; ``refused`` has an upstream that nobody listens on;
     ``tls`` one whose certificate nobody signed. All others send the head after half a second: surely before the timeout,
-    as with the default settings.
+    as with the default settings. None tries anything again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +77,7 @@ class FaultBench:
     def relay(self, name: str) -> Relay:
         """Return a relay, started."""
         if name not in self._relays:
-            environ = {HEAD_WAIT: "10" if name == "patient" else "500ms"}
+            environ = {**ONCE, HEAD_WAIT: "10" if name == "patient" else "500ms"}
             if name == "immediate":
                 environ["HEADRACE_STREAM__FLUSH_INTERVAL_MS"] = "0"
             if name == "strict":

@@ -45,6 +45,9 @@ first_token = "3s"
 commit_wait = "10s"
 [limits]
 max_queued_per_owner = 0
+[retry]
+attempts = 1
+continuations = 0
 """
 
 

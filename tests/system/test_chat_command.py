@@ -70,13 +70,9 @@ SLOW = Script(deltas=["one ", "two ", "three "] * 400, itl_ms=40)
 class Engine(SimulatorServer):
     """A simulator on a thread of its own, whose script can be changed."""
 
-    @property
-    def script(self) -> Script:
-        return self._default
-
-    @script.setter
-    def script(self, script: Script) -> None:
-        self._default = script
+    def play(self, script: Script) -> None:
+        """Answer every request by this script from now on."""
+        self.scripts.set([], then=script)
 
     @property
     def outcomes(self) -> list[str | None]:
@@ -161,7 +157,7 @@ def test_what_has_scrolled_off_stays_as_it_came(relay: Relay, tmp_path: Path) ->
 
 
 def test_ctrl_c_stops_the_engine_and_keeps_what_came(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = SLOW
+    engine.play(SLOW)
     saved = tmp_path / "saved.md"
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("Count")
@@ -169,7 +165,7 @@ def test_ctrl_c_stops_the_engine_and_keeps_what_came(engine: Engine, relay: Rela
         terminal.press("C-c")
         terminal.wait_for("stopped · ")
         wait_for(lambda: engine.outcomes == ["client_closed"], what="the engine's abort")
-        engine.script = Script(text="Gladly.")
+        engine.play(Script(text="Gladly."))
         terminal.type("Go on")
         terminal.wait_for("Gladly.")
         terminal.wait_for("tokens/s", times=1)
@@ -186,11 +182,11 @@ def test_ctrl_c_stops_the_engine_and_keeps_what_came(engine: Engine, relay: Rela
 
 
 def test_an_engine_that_dies_is_told_and_the_next_question_works(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = Script(text="The **wheel** turns and then", itl_ms=10, fault=Fin(at=4))
+    engine.play(Script(text="The **wheel** turns and then", itl_ms=10, fault=Fin(at=4)))
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("What happens?")
         terminal.wait_for("(truncated, upstream_closed)")
-        engine.script = Script(text="It turns.")
+        engine.play(Script(text="It turns."))
         terminal.type("/retry")
         terminal.wait_for("It turns.")
         screen = kept(terminal, "death")
@@ -201,7 +197,7 @@ def test_an_engine_that_dies_is_told_and_the_next_question_works(engine: Engine,
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_one_answer_that_is_not_whole_is_exit_code_1(engine: Engine, relay: Relay, as_json: bool) -> None:
-    engine.script = Script(text="The **wheel** turns and then", fault=Fin(at=4))
+    engine.play(Script(text="The **wheel** turns and then", fault=Fin(at=4)))
     options = ["--json"] if as_json else []
     command = [sys.executable, "-m", "headrace", "chat", "--url", relay.origin, *options, "What happens?"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
@@ -221,7 +217,7 @@ def test_one_answer_that_is_not_whole_is_exit_code_1(engine: Engine, relay: Rela
 
 
 def test_a_dropped_connection_is_resumed(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = Script(text=ANSWER, itl_ms=40)
+    engine.play(Script(text=ANSWER, itl_ms=40))
     with Cutter(relay.port) as wire, chat(wire.url, tmp_path) as terminal:
         terminal.type("Tell me of water wheels")
         terminal.wait_for("def power(")
@@ -238,7 +234,7 @@ def test_a_dropped_connection_is_resumed(engine: Engine, relay: Relay, tmp_path:
 def test_a_relay_that_is_killed_and_comes_back_says_how_the_answer_ended(
     engine: Engine, relay: Relay, tmp_path: Path
 ) -> None:
-    engine.script = SLOW
+    engine.play(SLOW)
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("Count")
         terminal.wait_for("one two three one")
@@ -246,7 +242,7 @@ def test_a_relay_that_is_killed_and_comes_back_says_how_the_answer_ended(
         terminal.wait_for("connection lost, resuming …")
         relay.start()
         terminal.wait_for("(truncated, node_lost)")
-        engine.script = Script(text="Here again.")
+        engine.play(Script(text="Here again."))
         terminal.type("Are you there?")
         terminal.wait_for("Here again.")
         screen = kept(terminal, "restart")
@@ -254,7 +250,7 @@ def test_a_relay_that_is_killed_and_comes_back_says_how_the_answer_ended(
 
 
 def test_a_stop_that_nobody_can_be_told_is_not_waited_for(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = SLOW
+    engine.play(SLOW)
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("Count")
         terminal.wait_for("one two three one")
@@ -278,9 +274,7 @@ def test_a_relay_that_is_gone_is_told_with_what_starts_it(relay: Relay, tmp_path
 
 
 def test_what_a_model_writes_does_not_command_the_terminal(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = Script(
-        deltas=["safe\x1b]0;ev", "il\a and\x1b", "[2J\x1b[8m s", "ound\r\x9b2J <https://x/%1b%5b2J>\n"]
-    )
+    engine.play(Script(deltas=["safe\x1b]0;ev", "il\a and\x1b", "[2J\x1b[8m s", "ound\r\x9b2J <https://x/%1b%5b2J>\n"]))
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("Attack")
         terminal.wait_for("tokens/s")
@@ -289,7 +283,7 @@ def test_what_a_model_writes_does_not_command_the_terminal(engine: Engine, relay
 
 
 def test_a_model_that_thinks_first_is_told_once(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = Script(text="It turns.", reasoning="Let me think of wheels.", itl_ms=20)
+    engine.play(Script(text="It turns.", reasoning="Let me think of wheels.", itl_ms=20))
     with chat(relay.origin, tmp_path) as terminal:
         terminal.type("What happens?")
         terminal.wait_for("tokens/s")
@@ -297,7 +291,7 @@ def test_a_model_that_thinks_first_is_told_once(engine: Engine, relay: Relay, tm
 
 
 def test_several_lines_and_a_paste_are_one_question(engine: Engine, relay: Relay, tmp_path: Path) -> None:
-    engine.script = Script(text="Yes.")
+    engine.play(Script(text="Yes."))
     saved = tmp_path / "saved.json"
     with chat(relay.origin, tmp_path, "--save", str(saved)) as terminal:
         terminal.type("one\\")

@@ -37,6 +37,8 @@ LISTED_ORIGIN = "https://app.example"
 TAG = "alices-project"
 ID_CHARACTERS = 32
 UNAUTHORIZED, MALFORMED = 4401, 4400
+ENDLESS = {"itl_ms": 100, "tokens": 100_000}
+REPEATED_KEY = "alices-idempotency-key"
 CHAT_PATHS = ("/v1/chat/completions", "/v1/completions", "/api/v1/chat/stream", "/v1/completions/stream")
 
 
@@ -126,6 +128,7 @@ CASES: dict[tuple[str, str], tuple[Case, ...]] = {
     ),
     ("DELETE", "/v1/streams/{stream_id}"): (Case(owner=204, other=404, changes=True),),
     ("GET", "/v1/me"): (Case(),),
+    ("GET", "/v1/engines"): (Case(owner=403),),
     ("GET", "/v1/usage"): (
         Case(),
         Case(query="?by=owner,key,model,state"),
@@ -165,9 +168,26 @@ WAYS = ("header", "key", "ticket", "subprotocol")
 """How somebody may say who it is on a WebSocket."""
 
 
+SHARING = """
+[models.common]
+shares = true
+cache = "shared"
+[models.common.engines.only]
+engine = "default"
+model = "sim"
+"""
+"""Settings of a model whose answers are shared: by one owner's requests while they run, by everybody's afterwards."""
+
+ENDED = ("ended", "repeated")
+"""Kinds of streams that have."""
+
+
 @dataclass(kw_only=True)
 class Site:
-    """A relay with two owners, one of whom has streams in every state."""
+    """A relay with two owners, one of whom has streams in every state.
+
+    Two of them share the log of another one: ``joined`` that of ``running``, and ``repeated`` that of ``ended``.
+    """
 
     relay: Relay
     keyring: Keyring
@@ -193,9 +213,13 @@ class Site:
         path = path.replace("ID", stream_id).replace("KEY", self.owner.id)
         sent = {name: value.replace("ID", stream_id) for name, value in case.headers.items()}
         with Exchange(self.port, method, path, headers={**sent, **headers}, body=case.body) as exchange:
-            is_endless = "headrace-stream-id" in exchange.headers and stream_id != self.streams["ended"]
+            is_endless = "headrace-stream-id" in exchange.headers and stream_id not in self.ended_ids
             body = next(exchange.pieces(), b"") if is_endless else exchange.read()
             return Answer(status=exchange.status, headers=exchange.headers, body=body)
+
+    @property
+    def ended_ids(self) -> list[str]:
+        return [self.streams[kind] for kind in ENDED]
 
     def view(self, kind: str) -> dict[str, Any]:
         answer = ask(self.port, "GET", f"/v1/streams/{self.streams[kind]}", headers=self.owner.header)
@@ -206,7 +230,14 @@ class Site:
     def secrets_of_owner(self) -> list[str]:
         """Return words that nobody else's answer may hold."""
         views = [self.view(kind) for kind in self.streams]
-        return [OWNER, TAG, self.owner.id, *self.streams.values(), *(view["request_id"] for view in views)]
+        return [
+            OWNER,
+            TAG,
+            REPEATED_KEY,
+            self.owner.id,
+            *self.streams.values(),
+            *(view["request_id"] for view in views),
+        ]
 
 
 def normal(answer: Answer, stream_id: str) -> tuple[Any, ...]:
@@ -219,30 +250,39 @@ def normal(answer: Answer, stream_id: str) -> tuple[Any, ...]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     store = tmp_path_factory.mktemp("keyed") / "streams.db"
+    config = store.parent / "headrace.toml"
+    config.write_text(SHARING)
     admin = first_key(store)
     environ = {"HEADRACE_SERVER__CORS_ORIGINS": LISTED_ORIGIN, "HEADRACE_TIMEOUTS__COMMIT_WAIT": "0.5s"}
     with ExitStack() as stack:
         simulator = stack.enter_context(Simulator("--model", "scripted"))
-        relay = stack.enter_context(Relay(None, store, "--upstream", simulator.url, environ=environ))
+        relay = stack.enter_context(
+            Relay(None, store, "--config", str(config), "--upstream", simulator.url, environ=environ)
+        )
         keyring = Keyring(relay.port, admin)
         owner, other = keyring.make("owner", OWNER, tags={"project": TAG}), keyring.make("other", OTHER)
         bad = bad_callers(keyring, owner=OWNER, good=owner.text)
-        streams = {kind: new_id(kind) for kind in ("ended", "running", "degraded")}
+        streams = {kind: new_id(kind) for kind in ("ended", "repeated", "running", "joined", "degraded")}
 
-        def start(kind: str, **script: Any) -> Exchange:
+        def start(kind: str, script: dict[str, Any], *, key: str | None = None, **fields: Any) -> Exchange:
             headers = {**owner.header, "headrace-stream-id": streams[kind]}
-            return stack.enter_context(chat(relay.port, headers=headers, simulate=script))
+            if key is not None:
+                headers["idempotency-key"] = key
+            return stack.enter_context(chat(relay.port, headers=headers, simulate=script, **fields))
 
-        start("ended", tokens=3).read()
-        start("degraded", itl_ms=20, tokens=100_000).read_events(2)
+        for kind in ENDED:
+            start(kind, {"tokens": 3}, key=REPEATED_KEY).read()
+        start("degraded", ENDLESS).read_events(2)
         _degrade(store, relay.port, streams["degraded"], owner)
         while True:
-            reader = start("running", itl_ms=100, tokens=100_000)
+            common: dict[str, Any] = {"model": "common", "temperature": 0, "content": streams["running"]}
+            reader = start("running", ENDLESS, **common)
             reader.read_events(2)
             if "headrace-durability" not in reader.headers:
                 break
             # The store was still slow from its pause. What is not in it is not in lists either.
             streams["running"] = new_id("running")
+        start("joined", ENDLESS, **common).read_events(2)
         [asset, *_] = re.findall(r"/assets/([\w.-]+)", relay.get("/").decode())
         yield Site(relay=relay, keyring=keyring, owner=owner, other=other, bad=bad, streams=streams, asset=asset)
 
@@ -359,10 +399,14 @@ def test_filters_by_another_owners_words_are_as_by_words_of_nobody(site: Site) -
 def test_the_owner_and_an_admin_do_see_it(site: Site) -> None:
     """What the tables above find absent is there for who may see it."""
     views = [site.view(kind) for kind in site.streams]
+    logs = {kind: site.view(kind)["log_id"] for kind in site.streams}
+    assert (logs["joined"], logs["repeated"]) == (site.streams["running"], site.streams["ended"])
+    for stream_id in site.ended_ids:
+        assert ask(site.port, "GET", f"/v1/streams/{stream_id}/events", headers=site.owner.header).status == 200
     listed = ask(site.port, "GET", "/v1/streams?limit=100", headers=site.owner.header).json["data"]
     assert {view["id"] for view in views} <= {view["id"] for view in listed}
     assert {view["owner"] for view in listed} == {OWNER}
-    assert [view["state"] for view in views] == ["completed", "in_progress", "in_progress"]
+    assert [view["state"] for view in views] == [state_of(kind) for kind in site.streams]
     assert views[-1]["durability"] == "degraded"
     everybodys = ask(site.port, "GET", "/metrics", headers=site.admin).body.decode()
     own = ask(site.port, "GET", "/metrics", headers=site.owner.header).body.decode()
@@ -388,6 +432,74 @@ def test_a_taken_id_tells_that_it_is_taken_and_nothing_else(site: Site) -> None:
             "code": "stream_exists",
         }
         assert normal(answer, stream_id) == normal(mine, stream_id), "whose it is makes a difference"
+
+
+# --- what requests share
+
+
+def shared_by(
+    site: Site, key: Key, *, headers: dict[str, str] | None = None, **fields: Any
+) -> tuple[bytes, dict[str, Any]]:
+    """Ask for a short answer; return its log and its view."""
+    with chat(site.port, headers={**key.header, **(headers or {})}, **fields) as exchange:
+        assert exchange.status == 200
+        body = exchange.read()
+        path = f"/v1/streams/{exchange.headers['headrace-stream-id']}"
+        headers_seen = str(exchange.headers).encode()
+    view = ask(site.port, "GET", path, headers=key.header)
+    told = [ask(site.port, "GET", f"{path}{more}", headers=key.header).body for more in ("/events", "/timeline")]
+    return b"".join([headers_seen, body, view.body, *told]), view.json
+
+
+def test_an_idempotency_key_is_its_owners_own(site: Site) -> None:
+    """Neither the same request nor another one with the same key tells that somebody else has used it."""
+    second = {"idempotency-key": "alices-second-key"}
+    shared_by(site, site.owner, headers=second, simulate={"tokens": 3})
+    words = [word for word in site.secrets_of_owner() if word != REPEATED_KEY]
+    for headers, script in (({"idempotency-key": REPEATED_KEY}, {"tokens": 3}), (second, {"tokens": 4})):
+        told, view = shared_by(site, site.other, headers=headers, simulate=script)
+        assert (view["source"], view["log_id"]) == ("engine", view["id"])
+        assert [word for word in words if word.encode() in told] == []
+
+
+def test_a_running_answer_is_shared_with_its_owner_only(site: Site) -> None:
+    common: dict[str, Any] = {
+        "model": "common",
+        "temperature": 0,
+        "content": site.streams["running"],
+        "simulate": ENDLESS,
+    }
+    with chat(site.port, headers=site.other.header, **common) as exchange:
+        exchange.read_events(2)
+        path = f"/v1/streams/{exchange.headers['headrace-stream-id']}"
+        view = ask(site.port, "GET", path, headers=site.other.header).json
+    assert (view["source"], view["log_id"]) == ("engine", view["id"])
+
+
+def test_an_answer_from_a_cache_that_all_share_does_not_tell_who_asked_first(site: Site) -> None:
+    common: dict[str, Any] = {
+        "model": "common",
+        "temperature": 0,
+        "content": "What do all ask?",
+        "simulate": {"tokens": 3},
+    }
+    first = new_id("first")
+    shared_by(site, site.owner, headers={"headrace-stream-id": first}, **common)
+
+    def hit() -> tuple[bytes, dict[str, Any]] | None:
+        told, view = shared_by(site, site.other, **common)
+        return (told, view) if view["source"] == "cache" else None
+
+    found = wait_for(hit, what="an answer from the cache")
+    told, view = found
+    assert [word for word in (*site.secrets_of_owner(), first) if word.encode() in told] == []
+    listed = ask(site.port, "GET", "/v1/streams", headers=site.other.header)
+    assert (listed.json["data"][0]["id"], first.encode() in listed.body) == (view["id"], False)
+    assert ask(site.port, "GET", f"/v1/streams/{view['id']}", headers=site.owner.header).status == 404
+    assert ask(site.port, "GET", f"/v1/streams/{first}", headers=site.other.header).status == 404
+    # Each may erase what it has, and the other one keeps its own.
+    assert ask(site.port, "DELETE", f"/v1/streams/{view['id']}", headers=site.other.header).status == 204
+    assert ask(site.port, "GET", f"/v1/streams/{first}/events", headers=site.owner.header).status == 200
 
 
 # --- WebSockets
@@ -709,12 +821,15 @@ def test_pages_of_others_stay_outside_and_any_host_is_served(site: Site) -> None
 # --- at last, what would disturb the tests above
 
 
+def state_of(kind: str) -> str:
+    return "completed" if kind in ENDED else "in_progress"
+
+
 def assert_unharmed(site: Site) -> None:
     """Make sure that the owner's streams are as they were: none stopped, none erased, nothing reported."""
     for kind in site.streams:
         view = site.view(kind)
-        state = "completed" if kind == "ended" else "in_progress"
-        assert (view["state"], view["perceived"], view["owner"]) == (state, None, OWNER), (kind, view)
+        assert (view["state"], view["perceived"], view["owner"]) == (state_of(kind), None, OWNER), (kind, view)
     key = ask(site.port, "GET", f"/v1/keys/{site.owner.id}", headers=site.admin).json
     assert (key["revoked_at"], len(key["secrets"])) == (None, 1)
     owners = {one["owner"] for one in ask(site.port, "GET", "/v1/keys", headers=site.admin).json["data"]}

@@ -23,7 +23,7 @@ PLAIN: dict[str, Any] = {"deltas": WORDS, "itl_ms": 5}
 TOOL = {"name": "get_weather", "arguments": '{"city": "Zürich", "unit": "°C"}', "id": "call_weather"}
 CUT = {**PLAIN, "fault": {"kind": "fin", "at": 3}}
 REJECTED = {"fault": {"kind": "status", "code": 503}}
-LIMITED = {"fault": {"kind": "status", "code": 429, "retry_after": 3}}
+LIMITED = {"fault": {"kind": "status", "code": 429, "retry_after": 30}}
 
 Seen = dict[str, dict[str, Any]]
 
@@ -54,6 +54,8 @@ CALLS = {
 }
 REACH_THE_ENGINE = len(CALLS) - 1
 """All but the call with a model that nobody serves."""
+TRIED_AGAIN = 2 * sum("rejected" in name for name in CALLS)
+"""Requests of the relay's own: it tries what the engine rejects with 503 twice more."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_a_failed_stream_raises_with_its_status(seen: Seen, kind: str) -> None:
     rejected, limited = seen[f"rejected {kind}"]["error"], seen[f"limited {kind}"]["error"]
     assert (rejected["name"], rejected["status"]) == ("InternalServerError", 502)
     assert (rejected["body"]["state"], rejected["body"]["cause"]) == ("failed", "upstream_rejected")
-    assert (limited["name"], limited["status"], limited["headers"]["retry-after"]) == ("RateLimitError", 429, "3")
+    assert (limited["name"], limited["status"], limited["headers"]["retry-after"]) == ("RateLimitError", 429, "30")
 
 
 def test_an_unknown_model_is_named(seen: Seen) -> None:
@@ -171,6 +173,6 @@ def test_leaving_a_stream_stops_the_engine(seen: Seen, relay: Relay) -> None:
 
 def test_nothing_that_had_a_stream_was_asked_again(seen: Seen, simulator: Simulator, relay: Relay) -> None:
     assert len(seen) == len(CALLS)
-    assert len(simulator.requests()) == REACH_THE_ENGINE
+    assert len(simulator.requests()) == REACH_THE_ENGINE + TRIED_AGAIN
     wait_for(lambda: relay.metric("headrace_streams_active") == 0, what="the end of all streams")
     assert relay.metric("headrace_streams_total") == REACH_THE_ENGINE

@@ -77,7 +77,9 @@ class Life:
         self.store = folder / "streams.db"
         self.config = folder / "headrace.toml"
         self.key_file = folder / "upstream.key"
-        self.environ = {"UPSTREAM_ONE": day.upstream["variable"], "UPSTREAM_TWO": day.upstream[LATE]}
+        # What the engine refuses is tried again, at once.
+        soon = {"HEADRACE_RETRY__BACKOFF": "1ms"}
+        self.environ = {"UPSTREAM_ONE": day.upstream["variable"], "UPSTREAM_TWO": day.upstream[LATE], **soon}
         self.key_file.write_text(day.upstream["file"] + "\n")
         self.write_config()
         admin = first_key(self.store)

@@ -35,6 +35,7 @@ STREAM_FIELDS = {
     "id", "object", "state", "cause", "finish_reason", "last_offset", "model", "engine", "request_id", "created_at",
     "first_content_at", "ended_at", "usage", "tokens_source", "bytes", "malformed_chunks", "durability", "message",
     "consumers", "lag", "perceived", "owner", "key_id", "tags", "generated_tokens", "delivered_tokens", "cost",
+    "engine_model", "source", "log_id", "attempts", "seams", "retry_budget",
 }  # fmt: skip
 
 
@@ -74,6 +75,8 @@ def test_a_stream_is_shown_with_its_record(relay: Relay) -> None:
     assert (view["state"], view["cause"], view["finish_reason"]) == ("completed", "stop", "stop")
     assert (view["last_offset"], view["durability"]) == (ENTRIES, "durable")
     assert (view["model"], view["engine"], view["request_id"]) == ("sim", "openai", exchange.headers["x-request-id"])
+    assert (view["source"], view["log_id"], view["engine_model"]) == ("engine", view["id"], "sim")
+    assert (view["attempts"], view["seams"], view["retry_budget"]) == ([], [], None)
     assert view["created_at"] <= view["first_content_at"] <= view["ended_at"]
     assert view["bytes"] == sum(map(len, chat_events(exchange.received)[:-1]))
 

@@ -107,12 +107,12 @@ def test_while_all_keys_rest_clients_are_told_when_to_come_back(simulator: Simul
     tell(
         simulator,
         {"name": "first", "status": 429, "retry_after": 30.0},
-        {"name": "second", "status": 429, "retry_after": 5.0},
+        {"name": "second", "status": 429, "retry_after": 20.0},
     )
     for stream in (True, False):
         answer = asked(two_keys, chat_body(stream=stream))
         assert (answer.status, answer.error["type"]) == (429, "rate_limit_error")
-        assert 1 <= int(answer.headers["retry-after"]) <= 5
+        assert 1 <= int(answer.headers["retry-after"]) <= 20
     # The second request reached no key.
     assert uses(simulator) == [("first", 429), ("second", 429)]
 
