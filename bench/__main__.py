@@ -22,6 +22,7 @@ def main() -> int:
         "doors": [*checked, *quick],
         "compression": quick,
         "metering": [*checked, *quick],
+        "routing": [*checked, *quick],
         "scale": checked,
         "slow_client": checked,
         "markdown": [*checked, *quick],

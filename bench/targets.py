@@ -141,23 +141,56 @@ def nginx(upstream_port: int) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def relay(upstream_port: int, *options: str, name: str = "relay") -> Iterator[Target]:
+def relay(upstream_port: int, *options: str, name: str = "relay", command: str | None = None) -> Iterator[Target]:
     """Run the relay with its SQLite store in a directory of its own.
 
     Args:
         upstream_port: Where the simulator listens.
         options: Further options of ``headrace serve``.
         name: As tables call it.
+        command: The command ``headrace``; None: that of this environment.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
-        command = _headrace(
+        served = _headrace(
             "serve",
             *("--upstream", f"http://127.0.0.1:{upstream_port}/v1", "--model", "sim", "--port", str(port)),
             *("--store", f"sqlite:///{directory}/streams.db", "--log-level", "warning", *options),
         )
-        with _process(name, command, port, RELAY_CORE) as pid:
+        with _process(name, [command or served[0], *served[1:]], port, RELAY_CORE) as pid:
             yield Target(name, port, pid)
+
+
+ROUTED = """\
+[engines.first]
+kind = "vllm"
+upstream = "http://127.0.0.1:{port}/v1"
+[engines.second]
+kind = "llama.cpp"
+upstream = "http://127.0.0.1:{port}/v1"
+[models.sim]
+replays = true
+shares = true
+[models.sim.engines.first]
+weight = 3
+[models.sim.engines.second]
+order = 2
+[models.sim.engines.long]
+engine = "second"
+model = "sim-long"
+min_prompt_tokens = 10_000
+"""
+"""Two engines, three targets, and everything that looks at each request; see ``bench.routing``."""
+
+
+@contextlib.contextmanager
+def routed_relay(upstream_port: int, *, name: str = "routed") -> Iterator[Target]:
+    """Run the relay with a route."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
+        config = Path(directory) / "headrace.toml"
+        config.write_text(ROUTED.format(port=upstream_port))
+        with relay(upstream_port, "--config", str(config), name=name) as target:
+            yield target
 
 
 METERED = """\
