@@ -6,7 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from tests.processes import Relay, Simulator
+
+if os.environ.get("CI") == "true":
+    # A person's run tries the usual hundred examples of each property; CI has fifteen minutes for everything.
+    settings.register_profile("slice", settings.get_profile("ci"), max_examples=40)
+    settings.load_profile("slice")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -283,7 +283,8 @@ async def test_memory_stays_bounded_without_a_store(outage: Outage) -> None:
         f" then at most {early_bytes / 1e6:.0f} MB, at last at most {late_bytes / 1e6:.0f} MB"
     )
     print(line)  # noqa: T201 (a measurement)
-    await outage.end()
+    # Whether it works again is not looked at: such a flood may have filled the small disk by itself.
+    outage.fault.end()
     assert taken_bytes > 50_000_000
     assert late_bytes - early_bytes < MAX_GROWTH_BYTES, line
     assert late_bytes - before_bytes < MAX_HELD_BYTES, line

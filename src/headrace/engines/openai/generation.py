@@ -71,6 +71,7 @@ class HTTPGeneration:
         "_dialling",
         "_end",
         "_has_answered",
+        "_has_ticked",
         "_is_reused",
         "_is_saturated",
         "_lease",
@@ -125,6 +126,7 @@ class HTTPGeneration:
         self._timer: asyncio.TimerHandle | None = None
         self._reasons = bytearray()
         self._is_saturated = False
+        self._has_ticked = False
         self._connection: Connection | None = None
         self._ask()
 
@@ -159,8 +161,16 @@ class HTTPGeneration:
             self._break("reading from the engine failed")
             return None
 
+    @property
+    def _is_told_only(self) -> bool:
+        """Whether it is read only when data arrive. Then it is read until there are none: with a reset behind them, libuv
+        tells of both once. Who reads on the tick as well comes by again.
+        """
+        return self._on_ready is not None and not self._has_ticked
+
     def watch(self, on_ready: Callable[[], None] | None) -> None:
         self._on_ready = on_ready
+        self._has_ticked = self._has_ticked or on_ready is None
         if self._end is not None and on_ready is not None:
             self._connector.loop.call_soon(self._notify)
         elif self._connection is not None and self._phase is not _Phase.REJECTED:
@@ -247,8 +257,7 @@ class HTTPGeneration:
                     return None if response.receive_eof() else _CUT_SHORT
                 self._has_answered = True
                 response.receive_data(data)
-                if response.is_complete or not (connection.has_more or self._on_ready is not None):
-                    # Whoever is told of data reads until there are none: with a reset behind them, libuv tells only once.
+                if response.is_complete or not (connection.has_more or self._is_told_only):
                     return None
         except UpstreamProtocolError as error:
             return Cause.UPSTREAM_PROTOCOL, error.message
