@@ -11,7 +11,7 @@ from tests.processes import Relay, Simulator
 
 if os.environ.get("CI") == "true":
     # A person's run tries the usual hundred examples of each property; CI has fifteen minutes for everything.
-    settings.register_profile("slice", settings.get_profile("ci"), max_examples=40)
+    settings.register_profile("slice", settings.get_profile("ci"), max_examples=20)
     settings.load_profile("slice")
 
 
