@@ -36,11 +36,11 @@ check: $(VENV)/ready-dev $(VENV)/ready-web ## Check format, lint, types, layers 
 	@$(MAKE) --no-print-directory tests
 
 # Tests wait more than they work, so three lots of them run side by side; those that measure time run alone, and last.
-.PHONY: tests tests-web tests-system-1 tests-system-2 tests-others check-python check-web
+.PHONY: tests tests-web tests-system tests-others check-python check-web
 ifeq ($(strip $(ARGS)),)
 tests:
-	@echo "== Tests in four lots, side by side; what each says comes when it is done"
-	@$(MAKE) --no-print-directory --output-sync=target -j4 tests-web tests-system-1 tests-system-2 tests-others
+	@echo "== Tests in three lots, side by side; what each says comes when it is done"
+	@$(MAKE) --no-print-directory --output-sync=target -j3 tests-web tests-system tests-others
 	$(PYTEST) -m alone
 else
 tests:
@@ -50,11 +50,8 @@ endif
 tests-web:
 	$(PYTEST) tests/web
 
-tests-system-1:
-	$(PYTEST) tests/system/test_[a-h]*.py -m "not alone"
-
-tests-system-2:
-	$(PYTEST) tests/system/test_[i-z]*.py -m "not alone"
+tests-system:
+	$(PYTEST) tests/system -m "not alone"
 
 tests-others:
 	$(PYTEST) --ignore=tests/web --ignore=tests/system -m "not alone"
